@@ -1,0 +1,69 @@
+"""What exists, as plain JSON: data sets, models, methods and their controls, for pages and command line."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from fairness_core.config import Budget, Control, controls_of
+from fairness_core.datasets import SOURCES
+from fairness_core.methods import METHODS
+from fairness_core.models import MODELS
+from fairness_core.store import code_hash
+
+
+def build(data_dir: Path | str | None = None) -> dict[str, Any]:
+    """The catalogue of this code; `data_dir` is where data sets that are not bundled lie."""
+    folder = Path(data_dir) if data_dir else None
+    return {
+        "version": code_hash(),
+        "datasets": {name: _dataset(source, folder) for name, source in SOURCES.items()},
+        "models": {name: _entry(model) for name, model in MODELS.items()},
+        "methods": {name: _method(method) for name, method in sorted(METHODS.items(), key=_anchor_first)},
+        "training": {"controls": [c.to_json() for c in controls_of(Budget)]},
+    }
+
+
+def _anchor_first(item: tuple[str, Any]) -> tuple[bool, str]:
+    return (item[0] != "erm", item[0])
+
+
+def _entry(cls: Any) -> dict[str, Any]:
+    return {
+        "name": cls.name,
+        "title": cls.title,
+        "doc": inspect.cleandoc(cls.__doc__),
+        "controls": [c.to_json() for c in controls_of(cls)],
+    }
+
+
+def _dataset(source: Any, data_dir: Path | None) -> dict[str, Any]:
+    return {
+        **_entry(source),
+        "task": source.task,
+        "classes": list(source.classes),
+        "positive": source.classes[-1],
+        "favourable": source.favourable,
+        "origin": source.origin,
+        "licence": source.licence,
+        "data_hash": source.data_hash(data_dir),
+    }
+
+
+def _method(method: Any) -> dict[str, Any]:
+    tradeoff = next((c for c in controls_of(method) if c.tradeoff), None)
+    return {
+        **_entry(method),
+        "paper": method.paper,
+        "formula": method.formula,
+        "tradeoff": tradeoff.name if tradeoff else None,
+        "grid": list(tradeoff.grid) if tradeoff else [],
+        "gauges": dict(method.gauges_help),
+        "needs_sensitive_at_test": method.needs_sensitive_at_test,
+    }
+
+
+def control_named(entry: dict[str, Any], name: str) -> Control:
+    """One control of a catalogue entry."""
+    return next(Control.from_json(c) for c in entry["controls"] if c["name"] == name)

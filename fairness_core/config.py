@@ -1,0 +1,237 @@
+"""The plain values everything else is made of: controls, run configurations, events.
+
+Nothing here imports torch, Streamlit or a data set; pages, store, trainer and command line all speak in these values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1  # raise it when the meaning of a stored configuration changes: every run then gets a new id
+
+Option = float | int | str | bool
+Options = Mapping[str, Option]
+
+
+class UserError(ValueError):
+    """Something the user gave cannot be used; the message is one sentence: what was wrong, the value, what to do."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """One hyper-parameter as the screen and the command line see it.
+
+    kind is "float", "int", "choice" or "text"; low and high are inclusive; `tradeoff` marks the control that moves
+    along the accuracy-fairness frontier and `grid` the values that a sweep of it visits.
+    """
+
+    name: str
+    kind: str
+    default: Option
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    help: str = ""
+    symbol: str = ""
+    group: str = "method"  # where the form shows it: "method", "training" or "advanced"
+    tradeoff: bool = False
+    grid: tuple[float, ...] = ()
+
+    def parse(self, value: object) -> Option:
+        """`value` (text, number) as this control's type, inside its range; UserError otherwise."""
+        if self.kind == "choice":
+            if str(value) not in self.choices:
+                raise UserError(f"{self.name} = {value!s} is not known; choose one of {', '.join(self.choices)}.")
+            return str(value)
+        if self.kind == "text":
+            return str(value)
+        try:
+            number = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise UserError(f"{self.name} = {value!s} is not a number; give one {self._range()}.") from None
+        if not math.isfinite(number) or not (self._low <= number <= self._high):
+            raise UserError(f"{self.name} = {value!s} is out of range; give a number {self._range()}.")
+        if self.kind == "int":
+            if number != int(number):
+                raise UserError(f"{self.name} = {value!s} is not a whole number; give one {self._range()}.")
+            return int(number)
+        return number
+
+    @property
+    def _low(self) -> float:
+        return -math.inf if self.low is None else self.low
+
+    @property
+    def _high(self) -> float:
+        return math.inf if self.high is None else self.high
+
+    def _range(self) -> str:
+        return f"from {self._low:g} to {self._high:g}"
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Control:
+        return cls(**{**data, "choices": tuple(data["choices"]), "grid": tuple(data["grid"])})
+
+
+def control(
+    default: Option,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    help: str,
+    symbol: str = "",
+    choices: Sequence[str] = (),
+    group: str = "method",
+    tradeoff: bool = False,
+    grid: Sequence[float] = (),
+) -> Any:
+    """A dataclass field that is also a slider: the type of `default` decides the kind, `choices` makes it a list."""
+    kind = "choice" if choices else {bool: "choice", int: "int", float: "float"}.get(type(default), "text")
+    made = Control("", kind, default, low, high, tuple(choices), help, symbol, group, tradeoff, tuple(grid))
+    return field(default=default, metadata={"control": made})
+
+
+def controls_of(cls: type) -> tuple[Control, ...]:
+    """The controls a dataclass declares, in order of declaration."""
+    return tuple(
+        dataclasses.replace(f.metadata["control"], name=f.name)
+        for f in dataclasses.fields(cls)
+        if "control" in f.metadata
+    )
+
+
+def complete(controls: Iterable[Control], given: Options, what: str) -> dict[str, Option]:
+    """Every control's value: the given one, parsed and checked, else the default.
+
+    Raises UserError for a name no control has; `what` says whose options they are ("method adversarial").
+    """
+    known = {c.name: c for c in controls}
+    for name in given:
+        if name not in known:
+            names = ", ".join(known) or "none"
+            raise UserError(f"{what} has no setting {name!r}; its settings are: {names}.")
+    return {name: c.parse(given.get(name, c.default)) for name, c in known.items()}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long and how a model is trained; part of every RunConfig."""
+
+    epochs: int = control(10, 1, 1000, help="Passes over the training split.", group="training")
+    batch_size: int = control(256, 1, 65536, help="Rows per gradient step.", group="training")
+    lr: float = control(1e-3, 1e-6, 1.0, help="Adam's learning rate.", symbol="η", group="training")
+    weight_decay: float = control(0.0, 0.0, 1.0, help="L2 penalty added to the gradient (Adam).", group="advanced")
+    max_steps: int = control(0, 0, 10_000_000, help="Stop after so many gradient steps; 0 = no cap.", group="advanced")
+    lr_step: int = control(
+        0, 0, 10_000_000, help="Multiply the learning rate by 0.1 every so many steps; 0 = constant.", group="advanced"
+    )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that determines one result, and nothing else. Make it with `resolve`, which fills in every default."""
+
+    dataset: str
+    dataset_options: Options
+    model: str
+    model_options: Options
+    method: str
+    method_options: Options
+    training: Options
+    seed: int
+    data_hash: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, "format": FORMAT}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
+        return cls(**{f.name: data[f.name] for f in dataclasses.fields(cls)})
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits: the content hash of this configuration and of the data it names."""
+        return content_hash(self.to_json())
+
+    def stack_key(self, vary: Sequence[str] = ()) -> str:
+        """Runs with the same key differ only in the seed and in the method options named by `vary`: one worker
+        trains them together."""
+        data = self.to_json()
+        del data["seed"]
+        data["method_options"] = {k: v for k, v in self.method_options.items() if k not in vary}
+        return content_hash(data)
+
+    def with_option(self, name: str, value: Option) -> RunConfig:
+        """The same run with one method option changed."""
+        return dataclasses.replace(self, method_options={**self.method_options, name: value})
+
+
+def content_hash(data: object) -> str:
+    """16 hexadecimal digits of SHA-256 over canonical JSON."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+Catalogue = Mapping[str, Any]  # what exists (methods, data sets, models) with its controls: plain JSON
+
+
+def resolve(
+    catalogue: Catalogue,
+    *,
+    dataset: str,
+    method: str,
+    model: str = "mlp",
+    seed: int | str = 0,
+    dataset_options: Options | None = None,
+    model_options: Options | None = None,
+    method_options: Options | None = None,
+    training: Options | None = None,
+) -> RunConfig:
+    """A complete, checked RunConfig from what the user chose; UserError with one sentence otherwise."""
+
+    def section(kind: str, name: str, given: Options | None) -> dict[str, Option]:
+        entries = catalogue[kind + "s"]
+        if name not in entries:
+            raise UserError(f"There is no {kind} {name!r}; choose one of {', '.join(entries)}.")
+        controls = map(Control.from_json, entries[name]["controls"])
+        return complete(controls, given or {}, f"{kind} {name}")
+
+    dataset_options = section("dataset", dataset, dataset_options)
+    seed_control = Control("seed", "int", 0, 0, 2**31 - 1)
+    return RunConfig(
+        dataset=dataset,
+        dataset_options=dataset_options,
+        model=model,
+        model_options=section("model", model, model_options),
+        method=method,
+        method_options=section("method", method, method_options),
+        training=complete(controls_of(Budget), training or {}, "training"),
+        seed=int(seed_control.parse(seed)),
+        data_hash=catalogue["datasets"][dataset]["data_hash"],
+    )
+
+
+@dataclass(frozen=True)
+class Event:
+    """The only thing that leaves training.
+
+    stage: "training" (live: losses, gauges and the confusion tensor of a fixed validation sample), then at the end
+    "validation" and "test" (whole splits). confusion: int64 (groups, classes, classes), indexed [s, y, y_hat].
+    """
+
+    stage: str
+    step: int
+    of: int
+    values: Mapping[str, float] = field(default_factory=dict)
+    confusion: np.ndarray | None = None

@@ -1,0 +1,120 @@
+"""From configurations to trained models: builds data, networks and methods, and trains what can be stacked as stacks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from fairness_core.config import Budget, RunConfig
+from fairness_core.datasets import Dataset, load
+from fairness_core.methods import METHODS, InProcessing
+from fairness_core.models import MODELS
+from fairness_core.training import Events, Job, Training, train
+
+STACK_SIZE = 24  # replicas trained as one; more would no longer fit the processor's cache
+Fit = Generator[Events, None, list[nn.Module]]
+
+
+def fit(
+    configs: Sequence[RunConfig], *, data_dir: Path | str | None = None, live: bool = True, dtype: torch.dtype = torch.float32
+) -> Fit:
+    """Train all configurations, yielding lists of (index into configs, Event); returns the trained modules.
+
+    Configurations that differ only in λ and seed (or in the seed of the data's split) train together in stacks, and
+    the stacks take turns on the processor's cores, so that all of them advance together. `live=False` reports only the
+    final results. Closing the generator stops training.
+    """
+    data = [load(c.dataset, c.dataset_options, data_dir) for c in configs]
+    stacks = plan(configs)
+    trainings = [(rows, _start([configs[i] for i in rows], [data[i] for i in rows], live, dtype)) for rows in stacks]
+    return _take_turns(trainings, len(configs))
+
+
+def plan(configs: Sequence[RunConfig]) -> list[list[int]]:
+    """Which configurations form a stack: index lists that cover all.
+
+    Runs of one seed share their batches, so they go together, in stacks of at most STACK_SIZE and, if they are enough,
+    at least one per core. Seeds with a single run each are stacked across seeds.
+    """
+    if not issubclass(METHODS[configs[0].method], InProcessing):
+        return [[i] for i in range(len(configs))]
+    by_seed: dict[tuple[int, str], list[int]] = {}
+    for i, c in enumerate(configs):
+        by_seed.setdefault((c.seed, str(sorted(c.dataset_options.items()))), []).append(i)
+    families = list(by_seed.values())
+    if all(len(rows) == 1 for rows in families):
+        families = [[rows[0] for rows in families]]
+    size = min(STACK_SIZE, max(8, -(-len(configs) // cores())))
+    out: list[list[int]] = []
+    for rows in families:
+        parts = -(-len(rows) // size)
+        out += [rows[k::parts] for k in range(parts)]
+    return out
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start(configs: list[RunConfig], data: list[Dataset], live: bool, dtype: torch.dtype) -> Training:
+    models = [MODELS[c.model](**c.model_options).build(d, c.seed) for c, d in zip(configs, data, strict=True)]
+    methods = [METHODS[c.method](**c.method_options) for c in configs]
+    budget = Budget(**configs[0].training)  # type: ignore[arg-type]
+    if not isinstance(methods[0], InProcessing):
+        return _alone(methods[0].fit(models[0], data[0], configs[0]))
+    return train(Job(methods, models, [c.seed for c in configs], data, budget, live, dtype))
+
+
+def _alone(training: Generator) -> Training:  # type: ignore[type-arg]
+    """A method with a fit of its own, in the shape of a stack of one."""
+    try:
+        while True:
+            yield [(0, next(training))]
+    except StopIteration as done:
+        return [done.value]
+    finally:
+        training.close()
+
+
+def _take_turns(trainings: list[tuple[list[int], Training]], n: int) -> Fit:
+    """Advance every training from one evaluation to the next, as many at once as there are cores.
+
+    Each runs on one core: matrix products of this size gain less from two cores than two trainings do.
+    """
+    modules: list[nn.Module] = [nn.Identity()] * n
+    with ThreadPoolExecutor(min(cores(), len(trainings)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        turns: dict[Future[Events | list[nn.Module]], int] = {
+            pool.submit(_advance, t): k for k, (_, t) in enumerate(trainings)
+        }
+        try:
+            while turns:
+                for turn in wait(turns, return_when=FIRST_COMPLETED).done:
+                    k = turns.pop(turn)
+                    rows, training = trainings[k]
+                    result = turn.result()
+                    if result and isinstance(result[0], nn.Module):
+                        for i, module in zip(rows, result, strict=True):
+                            modules[i] = module  # type: ignore[assignment]
+                        continue
+                    yield [(rows[r], event) for r, event in result]  # type: ignore[misc]
+                    turns[pool.submit(_advance, training)] = k
+        finally:
+            wait(turns)
+            for _, training in trainings:
+                training.close()
+    return modules
+
+
+def _advance(training: Training) -> Events | list[nn.Module]:
+    """The next events of a training, or its networks when it is over."""
+    try:
+        return next(training)
+    except StopIteration as done:
+        networks: list[nn.Module] = done.value
+        return networks

@@ -1,0 +1,85 @@
+"""Adversarial debiasing of the features, by gradient reversal."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fairness_core.config import control
+from fairness_core.datasets import Dataset
+from fairness_core.methods.base import InProcessing, adversary_network, register
+from fairness_core.training import Batch, Learner, row_losses, task_loss
+
+
+@register
+@dataclass(frozen=True)
+class AdversarialGRL(InProcessing):
+    """An adversary guesses the group from the features; the features receive its gradient reversed, times λ.
+
+    Ganin et al. (2016), the "Adv debiasing" baseline of the AEDA paper (arXiv 2007.13632). Rows are weighted so that every
+    group counts the same in the adversary's loss. λ grows from 0 to its value over the run; it is the trade-off.
+    """
+
+    name: ClassVar[str] = "adversarial_grl"
+    title: ClassVar[str] = "Adversarial (features, GRL)"
+    paper: ClassVar[str] = "Ganin et al., Domain-adversarial training of neural networks, JMLR 17, 2016"
+    formula: ClassVar[str] = (
+        r"\min_{f,h}\max_{a}\; \mathrm{CE}(h(f(x)), y) - \lambda_p\,\mathrm{CE}(a(f(x)), s),\quad "
+        r"\lambda_p = \lambda\left(\tfrac{2}{1+e^{-10p}}-1\right)"
+    )
+    gauges_help: ClassVar[dict[str, str]] = {
+        "adversary_accuracy": "How often the adversary guesses the group from the features, every group weighted alike.",
+        "chance": "What a guess that knows nothing reaches: one over the number of groups.",
+    }
+
+    lam: float = control(
+        1.0, 0.0, 1000.0, symbol="λ", tradeoff=True, help="Weight of the reversed gradient (the paper's Λ)."
+    )
+    adversary_hidden: int = control(100, 0, 4096, help="Hidden neurons of the adversary; 0 = linear.", group="advanced")
+
+    def adversary(self, data: Dataset, network: nn.Module, seed: int) -> nn.Module | None:
+        width = network.head.in_features
+        assert isinstance(width, int)
+        return adversary_network(width, self.adversary_hidden, len(data.groups), seed)
+
+    def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
+        assert learner.adversary is not None and learner.adversary_optimizer is not None
+        h = learner.net.features(batch.x)
+        loss = task_loss(learner.net.head(h), batch.y)
+        lam = learner.lam * (2 / (1 + math.exp(-10 * progress)) - 1)
+        guess = learner.adversary(Reversed.apply(h, lam.view(-1, 1, 1)))  # type: ignore[no-untyped-call]
+        weights = (1 / learner.group_shares.sum(0).clamp(min=1e-12))[batch.s]
+        loss_a = (row_losses(guess, batch.s) * weights).sum(1) / weights.sum(-1)
+        learner.optimizer.zero_grad()
+        learner.adversary_optimizer.zero_grad()
+        (loss + loss_a).sum().backward()
+        learner.optimizer.step()
+        learner.adversary_optimizer.step()
+        return {"loss": loss.detach(), "adversary_loss": loss_a.detach()}
+
+    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+        assert learner.adversary is not None
+        guess = learner.adversary(learner.net.features(batch.x))
+        right = ((guess[:, 0] > 0).long() if guess.shape[1] == 1 else guess.argmax(1)) == batch.s
+        s = batch.s.expand_as(right)
+        present = [s == g for g in range(learner.group_shares.shape[1])]
+        recalls = torch.stack([(right & rows).sum(1) / rows.sum(1) for rows in present])
+        return {"adversary_accuracy": recalls.nanmean(0), "chance": torch.full((len(right),), 1 / len(present))}
+
+
+class Reversed(torch.autograd.Function):
+    """The identity whose gradient is multiplied by -lam; h (R, ...), lam (R, 1, ...)."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, lam: Tensor) -> Tensor:
+        ctx.save_for_backward(lam)
+        return h.view_as(h)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (lam,) = ctx.saved_tensors
+        return -lam * grad, None

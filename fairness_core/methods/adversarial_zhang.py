@@ -1,0 +1,109 @@
+"""Adversarial debiasing with the projection term of Zhang, Lemoine and Mitchell (2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fairness_core.config import control
+from fairness_core.datasets import Dataset
+from fairness_core.methods.base import (
+    NOTIONS,
+    InProcessing,
+    adversary_gauges,
+    adversary_input,
+    adversary_loss,
+    adversary_network,
+    adversary_width,
+    register,
+)
+from fairness_core.models import n_logits
+from fairness_core.training import Batch, Learner, task_loss
+
+
+@register
+@dataclass(frozen=True)
+class AdversarialZhang(InProcessing):
+    """The model's gradient loses the part that would help the adversary, and λ times the adversary's gradient.
+
+    Equation (1) of the paper, with λ for its α. "global" projects all weights as one vector, as the formula is
+    written; "per_tensor" projects each weight tensor by itself, as AIF360 and Fairlearn do. λ is the trade-off.
+    """
+
+    name: ClassVar[str] = "adversarial_zhang"
+    title: ClassVar[str] = "Adversarial (Zhang, projection)"
+    paper: ClassVar[str] = "Zhang, Lemoine, Mitchell, Mitigating unwanted biases with adversarial learning, AIES 2018"
+    formula: ClassVar[str] = (
+        r"g = \nabla_\theta L_P - \mathrm{proj}_{\nabla_\theta L_A}\nabla_\theta L_P - \lambda \nabla_\theta L_A"
+    )
+    gauges_help: ClassVar[dict[str, str]] = {
+        "adversary_accuracy": "How often the adversary guesses the group right; at chance it has nothing to go by.",
+        "chance": "How often always naming the commonest group is right.",
+    }
+
+    lam: float = control(
+        1.0,
+        0.0,
+        1000.0,
+        symbol="λ",
+        tradeoff=True,
+        help="Weight of the adversary's gradient (the paper's α); at 0 the projection still acts.",
+    )
+    notion: str = control(
+        "demographic_parity",
+        choices=NOTIONS,
+        help="What the adversary sees: the prediction; the prediction and the true class; or only rows of class 1.",
+    )
+    scope: str = control(
+        "global", choices=("global", "per_tensor"), help="What the projection treats as one vector.", group="advanced"
+    )
+    adversary_hidden: int = control(64, 0, 4096, help="Hidden neurons of the adversary; 0 = linear.", group="advanced")
+
+    def adversary(self, data: Dataset, network: nn.Module, seed: int) -> nn.Module | None:
+        width = adversary_width(self.notion, data, n_logits(data))
+        return adversary_network(width, self.adversary_hidden, len(data.groups), seed)
+
+    def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
+        assert learner.adversary is not None and learner.adversary_optimizer is not None
+        net, adversary = learner.net.leaves, learner.adversary.leaves
+        logits = learner.net(batch.x)
+        loss = task_loss(logits, batch.y)
+        seen = adversary_input(self.notion, logits, batch.y, len(learner.group_shares))
+        loss_a = adversary_loss(self.notion, learner.adversary(seen), batch)
+        grad_task = torch.autograd.grad(loss.sum(), net, retain_graph=True)
+        grads = torch.autograd.grad(loss_a.sum(), [*net, *adversary])
+        grad_adversary = grads[: len(net)]
+        combined = project(grad_task, grad_adversary, learner.lam, self.scope)
+        for p, g in zip([*net, *adversary], [*combined, *grads[len(net) :]], strict=True):
+            p.grad = g
+        learner.optimizer.step()
+        learner.adversary_optimizer.step()
+        return {"loss": loss.detach(), "adversary_loss": loss_a.detach()}
+
+    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+        return adversary_gauges(self.notion, learner, batch)
+
+
+def project(task: Sequence[Tensor], adversary: Sequence[Tensor], lam: Tensor, scope: str) -> list[Tensor]:
+    """g = task - proj_adversary(task) - lam * adversary, for every replica by itself.
+
+    task, adversary: gradients (R, ...) of the same tensors; lam (R,). Where the adversary's gradient vanishes
+    (squared norm under 1e-12) the projection is left out, since its direction is noise.
+    """
+    dots = [_dot(u, v) for u, v in zip(task, adversary, strict=True)]
+    norms = [_dot(v, v) for v in adversary]
+    if scope == "global":
+        dots, norms = [torch.stack(dots).sum(0)] * len(dots), [torch.stack(norms).sum(0)] * len(norms)
+    out = []
+    for u, v, dot, norm in zip(task, adversary, dots, norms, strict=True):
+        along = torch.where(norm < 1e-12, 0.0, dot / norm.clamp(min=1e-12))
+        out.append(u - (along + lam).view(-1, *[1] * (v.dim() - 1)) * v)
+    return out
+
+
+def _dot(u: Tensor, v: Tensor) -> Tensor:
+    return (u * v).flatten(1).sum(1)

@@ -1,0 +1,143 @@
+"""What a debiaser is, the registry of them, and the shared half of those that train by gradients.
+
+To add a debiaser, write one file beside this one: a frozen dataclass under `@register` whose fields are controls. A
+method that changes the gradient step inherits from InProcessing and writes `update`; any other gives its own `fit`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from fairness_core.config import Budget, Event, RunConfig
+from fairness_core.datasets import Dataset
+from fairness_core.models import dense, seeded
+from fairness_core.training import Batch, Job, Learner, row_losses, train
+
+NOTIONS = ("demographic_parity", "equalized_odds", "equal_opportunity")
+T = TypeVar("T")
+
+
+class Debiaser(Protocol):
+    """A way to train. Its dataclass fields are its hyper-parameters, each declared with `config.control`."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[str]
+    formula: ClassVar[str]  # LaTeX
+    gauges_help: ClassVar[Mapping[str, str]]
+    needs_sensitive_at_test: ClassVar[bool]
+
+    def fit(self, model: nn.Module, data: Dataset, run: RunConfig) -> Generator[Event, None, nn.Module]:
+        """Train, yielding Events; returns a module x -> logits. Closing the generator cancels."""
+
+
+METHODS: dict[str, Any] = {}
+
+
+def register(method: type[T]) -> type[T]:
+    """Class decorator: makes the debiaser known under its name."""
+    METHODS[method.name] = method  # type: ignore[attr-defined]
+    return method
+
+
+@dataclass(frozen=True)
+class InProcessing(ABC):
+    """A debiaser that is a gradient step; λ and the seed may differ between the replicas of a stack, nothing else."""
+
+    gauges_help: ClassVar[Mapping[str, str]] = {}
+    needs_sensitive_at_test: ClassVar[bool] = False
+
+    @property
+    def strength(self) -> float:
+        return float(getattr(self, "lam", 0.0))
+
+    def adversary(self, data: Dataset, network: nn.Module, seed: int) -> nn.Module | None:
+        return None
+
+    @abstractmethod
+    def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """One gradient step of every replica; returns named losses, each (R,), detached."""
+
+    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+        return {}
+
+    def fit(self, model: nn.Module, data: Dataset, run: RunConfig) -> Generator[Event, None, nn.Module]:
+        budget = Budget(**run.training)  # type: ignore[arg-type]
+        networks = yield from _events(Job([self], [model], [run.seed], [data], budget))
+        return networks[0]
+
+
+def _events(job: Job) -> Generator[Event, None, list[nn.Module]]:
+    training = train(job)
+    try:
+        while True:
+            for _, event in next(training):
+                yield event
+    except StopIteration as done:
+        networks: list[nn.Module] = done.value
+        return networks
+    finally:
+        training.close()
+
+
+# --- what the adversary of a prediction-level method sees, shared by its variants ---
+
+
+def adversary_network(n_inputs: int, hidden: int, n_groups: int, seed: int) -> nn.Sequential:
+    """inputs -> hidden -> 1 logit for two groups, one per group otherwise; no hidden layer when hidden is 0."""
+    sizes = (n_inputs, hidden) if hidden else (n_inputs,)
+    with seeded(seed + 1_000_003):  # not the stream that drew the model's own weights
+        return nn.Sequential(*dense(sizes), nn.Linear(sizes[-1], 1 if n_groups == 2 else n_groups))
+
+
+def adversary_width(notion: str, data: Dataset, n_logits: int) -> int:
+    """How many numbers about one row the adversary sees."""
+    return n_logits + (len(data.classes) if notion == "equalized_odds" else 0)
+
+
+def adversary_input(notion: str, logits: Tensor, y: Tensor, n_classes: int) -> Tensor:
+    """(R, width, rows): the logits, and for equalized odds the true class beside them (one-hot)."""
+    if notion != "equalized_odds":
+        return logits
+    onehot = (y.unsqueeze(-2) == torch.arange(n_classes).unsqueeze(1)).to(logits.dtype)
+    return torch.cat([logits, onehot.expand(len(logits), -1, -1)], dim=1)
+
+
+def adversary_loss(notion: str, guess: Tensor, batch: Batch) -> Tensor:
+    """Mean cross-entropy of the adversary's guess of the group, (R,); equal opportunity counts positive rows only."""
+    losses = row_losses(guess, batch.s)
+    if notion != "equal_opportunity":
+        return losses.mean(1)
+    rows = (batch.y == 1).to(losses.dtype)
+    return (losses * rows).sum(1) / rows.sum(-1).clamp(min=1)
+
+
+def group_entropy(notion: str, shares: Tensor) -> Tensor:
+    """What is left to guess: the entropy of the group (given what else the adversary sees), in nats."""
+    if notion == "equal_opportunity":
+        shares = shares[1:2] / shares[1:2].sum()
+    if notion == "demographic_parity":
+        shares = shares.sum(0, keepdim=True)
+    given = shares.sum(1, keepdim=True)
+    return -(shares * torch.log((shares / given.clamp(min=1e-12)).clamp(min=1e-12))).sum()
+
+
+def adversary_gauges(notion: str, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    """How often the adversary guesses the group right on these rows, and how often the commonest group is right."""
+    assert learner.adversary is not None
+    logits = learner.net(batch.x)
+    guess = learner.adversary(adversary_input(notion, logits, batch.y, len(learner.group_shares)))
+    right = ((guess[:, 0] > 0).long() if guess.shape[1] == 1 else guess.argmax(1)) == batch.s
+    rows = (batch.y == 1) if notion == "equal_opportunity" else torch.ones_like(batch.y, dtype=torch.bool)
+    rows = rows.expand_as(right)
+    n_groups = learner.group_shares.shape[1]
+    s = batch.s.expand_as(right)
+    commonest = torch.stack([((s == g) & rows).sum(1) for g in range(n_groups)]).amax(0)
+    n = rows.sum(1).clamp(min=1)
+    return {"adversary_accuracy": (right & rows).sum(1) / n, "chance": commonest / n}

@@ -1,0 +1,29 @@
+"""The untreated model: empirical risk minimisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from fairness_core.methods.base import InProcessing, register
+from fairness_core.training import Batch, Learner, task_loss
+
+
+@register
+@dataclass(frozen=True)
+class ERM(InProcessing):
+    """Cross-entropy and nothing else: the anchor every debiaser is compared with."""
+
+    name: ClassVar[str] = "erm"
+    title: ClassVar[str] = "Untreated (ERM)"
+    paper: ClassVar[str] = "Vapnik, Principles of risk minimization for learning theory, NIPS 1991"
+    formula: ClassVar[str] = r"\min_\theta\; \mathrm{CE}(f_\theta(x),\, y)"
+
+    def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
+        loss = task_loss(learner.net(batch.x), batch.y)
+        learner.optimizer.zero_grad()
+        loss.sum().backward()
+        learner.optimizer.step()
+        return {"loss": loss.detach()}
