@@ -1,4 +1,4 @@
-"""From configurations to trained models: builds data, networks and methods, and trains what can be stacked as stacks."""
+"""From configurations to trained models: builds data, networks and methods, and trains in stacks what it can."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ Fit = Generator[Events, None, list[nn.Module]]
 
 
 def fit(
-    configs: Sequence[RunConfig], *, data_dir: Path | str | None = None, live: bool = True, dtype: torch.dtype = torch.float32
+    configs: Sequence[RunConfig],
+    *,
+    data_dir: Path | str | None = None,
+    live: bool = True,
+    dtype: torch.dtype = torch.float32,
 ) -> Fit:
     """Train all configurations, yielding lists of (index into configs, Event); returns the trained modules.
 
@@ -100,7 +104,7 @@ def _take_turns(trainings: list[tuple[list[int], Training]], n: int) -> Fit:
                     result = turn.result()
                     if result and isinstance(result[0], nn.Module):
                         for i, module in zip(rows, result, strict=True):
-                            modules[i] = module  # type: ignore[assignment]
+                            modules[i] = module
                         continue
                     yield [(rows[r], event) for r, event in result]  # type: ignore[misc]
                     turns[pool.submit(_advance, training)] = k

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -33,7 +34,7 @@ class Classifier(nn.Module):
 def dense(sizes: Sequence[int], dropout: float = 0.0) -> list[nn.Module]:
     """Linear and ReLU (and dropout) layers through the given sizes, e.g. (105, 64, 64)."""
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
         if dropout > 0:
             layers.append(nn.Dropout(dropout))

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from fairness_core.dense import Layer, Workspace, chain
+
 Layers = list[tuple[str, nn.Module]]
 
 
@@ -37,6 +39,7 @@ class Stack:
             for name, layer in self.template.named_modules()
             if not isinstance(layer, nn.Sequential) and layer is not self.template
         ]
+        self._pools: dict[str, list[Workspace]] = {}
         self._streams = [torch.Generator().manual_seed(seed) for seed in dropout_seeds]
 
     def __len__(self) -> int:
@@ -66,17 +69,26 @@ class Stack:
         return module.float().eval()
 
     def _run(self, layers: Layers, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
+        chained: list[Layer] = []
         for key, layer in layers:
             if isinstance(layer, nn.Linear):
-                x = linear(x, weights[f"{key}weight"], weights[f"{key}bias"])
-            elif isinstance(layer, nn.ReLU):
-                x = torch.relu_(x)
-            elif isinstance(layer, nn.Dropout):
+                chained.append(Layer(weights[f"{key}weight"], weights[f"{key}bias"], False))
+                continue
+            if isinstance(layer, nn.ReLU) and chained:
+                chained[-1] = chained[-1]._replace(relu=True)
+                continue
+            x = chain(x, chained, self._pool(key)) if chained else x
+            chained = []
+            if isinstance(layer, nn.Dropout):
                 x = self._drop(x, layer.p)
             else:
                 own = {name.removeprefix(key): p for name, p in weights.items() if name.startswith(key)}
                 x = _mapped(layer, own, x)
-        return x
+        return chain(x, chained, self._pool("")) if chained else x
+
+    def _pool(self, key: str) -> list[Workspace]:
+        """Workspaces of the dense layers that end before `key`."""
+        return self._pools.setdefault(key, [])
 
     def _drop(self, h: Tensor, p: float) -> Tensor:
         """Inverted dropout; one mask per seed, so that a replica meets the masks its run alone would meet."""
@@ -84,15 +96,6 @@ class Stack:
             return h
         keep = [torch.rand(h.shape[1:], generator=stream) >= p for stream in self._streams]
         return h * torch.stack(keep) / (1 - p)
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """weight (R, out, in), bias (R, out); x (rows, in) shared or (R, in, rows) own -> (R, out, rows)."""
-    replicas, n_out, n_in = weight.shape
-    if x.dim() == 2:
-        flat = torch.addmm(bias.reshape(-1, 1), weight.reshape(-1, n_in), x.t())
-        return flat.view(replicas, n_out, -1)
-    return torch.baddbmm(bias.unsqueeze(2), weight, x)
 
 
 def _mapped(layer: nn.Module, weights: dict[str, Tensor], x: Tensor) -> Tensor:

@@ -30,7 +30,10 @@ Training = Generator[Events, None, list[nn.Module]]
 
 @dataclass
 class Batch:
-    """Rows of one step. Shared by all replicas: x (rows, D), y and s (rows,); else x (R, D, rows), y and s (R, rows)."""
+    """Rows of one step.
+
+    Shared by all replicas: x (rows, D), y and s (rows,). Each replica its own: x (R, D, rows), y and s (R, rows).
+    """
 
     x: Tensor
     y: Tensor
@@ -38,15 +41,41 @@ class Batch:
 
 
 @dataclass
-class Learner:
-    """What a recipe's step works on. lam: (R,), the trade-off of each replica; priors as shares of the training split."""
+class Player:
+    """A stack of networks and the optimiser that moves them."""
 
     net: Stack
     optimizer: torch.optim.Optimizer
+
+    def descend(self, losses: Tensor) -> None:
+        """One step down the gradient of every replica's own loss; losses (R,)."""
+        self.optimizer.zero_grad()
+        backward(losses)
+        self.optimizer.step()
+
+
+@dataclass
+class Learner:
+    """What a recipe's step works on.
+
+    lam: (R,), the trade-off of each replica; group_shares: (classes, groups), P(y, s) in the training split.
+    """
+
+    model: Player
     lam: Tensor
-    group_shares: Tensor  # (classes, groups): P(y, s) in the training split
-    adversary: Stack | None = None
-    adversary_optimizer: torch.optim.Optimizer | None = None
+    group_shares: Tensor
+    rival: Player | None = None
+
+    @property
+    def adversary(self) -> Player:
+        """The second player, of the recipes that have one."""
+        assert self.rival is not None, "this recipe has no adversary"
+        return self.rival
+
+
+def backward(losses: Tensor) -> None:
+    """The gradient of the sum holds each replica's own, since replicas share no weight."""
+    losses.sum().backward()  # type: ignore[no-untyped-call]
 
 
 class Recipe(Protocol):
@@ -80,15 +109,13 @@ class Job:
     learner: Learner = field(init=False)
 
     def __post_init__(self) -> None:
-        shared = len(set(self.seeds)) == 1
-        net = Stack([n.to(self.dtype) for n in self.networks], self.seeds[:1] if shared else self.seeds)
+        shared_seed = len(set(self.seeds)) == 1
+        net = Stack([n.to(self.dtype) for n in self.networks], self.seeds[:1] if shared_seed else self.seeds)
         replicas = zip(self.recipes, self.data, self.networks, self.seeds, strict=True)
-        adversaries = [recipe.adversary(data, network, seed) for recipe, data, network, seed in replicas]
-        adversary = Stack([a.to(self.dtype) for a in adversaries if a]) if adversaries[0] else None
-        optimizers = [adam(stack, self.budget) if stack else None for stack in (net, adversary)]
+        rivals = [recipe.adversary(data, network, seed) for recipe, data, network, seed in replicas]
+        rival = player(Stack([r.to(self.dtype) for r in rivals if r]), self.budget) if rivals[0] else None
         lam = torch.tensor([r.strength for r in self.recipes], dtype=self.dtype)
-        assert optimizers[0] is not None
-        self.learner = Learner(net, optimizers[0], lam, shares(self.data[0], self.dtype), adversary, optimizers[1])
+        self.learner = Learner(player(net, self.budget), lam, shares(self.data[0], self.dtype), rival)
 
     @property
     def shared_rows(self) -> bool:
@@ -102,11 +129,11 @@ def train(job: Job) -> Training:
     Live events carry the mean losses since the last one, the recipe's gauges and the confusion tensor of a fixed sample
     of the validation split; the last two batches of events are the whole validation and test splits.
     """
-    learner, budget = job.learner, job.budget
+    learner, net, budget = job.learner, job.learner.model.net, job.budget
     steps = total_steps(budget, max(len(d.train) for d in job.data))
     report_at = set(evaluation_steps(steps)) if job.live else {steps}
     live = [sample(d, job.dtype) for d in job.data[: 1 if job.shared_rows else None]]
-    guard = Guard(learner.net)
+    guard = Guard(net)
     sums: dict[str, Tensor] = {}
     since = 0
     for step, batch in zip(range(1, steps + 1), batches(job), strict=False):
@@ -116,14 +143,14 @@ def train(job: Job) -> Training:
         since += 1
         if step in report_at:
             means = {name: value / since for name, value in sums.items()}
-            guard.check(learner.net, means, step)
+            guard.check(net, means, step)
             if job.live:
                 yield live_events(job, live, means, step, steps)
             sums, since = {}, 0
-    guard.restore(learner.net)
+    guard.restore(net)
     for stage in ("validation", "test"):
         yield final_events(job, stage, steps, guard)
-    return [learner.net.network(r) for r in range(len(learner.net))]
+    return [net.network(r) for r in range(len(net))]
 
 
 def total_steps(budget: Budget, n: int) -> int:
@@ -138,8 +165,9 @@ def evaluation_steps(steps: int) -> list[int]:
     return sorted({max(1, round(steps * f)) for f in fractions})
 
 
-def adam(stack: Stack, budget: Budget) -> torch.optim.Optimizer:
-    return torch.optim.Adam(stack.leaves, lr=budget.lr, weight_decay=budget.weight_decay, fused=True)
+def player(net: Stack, budget: Budget) -> Player:
+    optimizer = torch.optim.Adam(net.leaves, lr=budget.lr, weight_decay=budget.weight_decay, fused=True)
+    return Player(net, optimizer)
 
 
 def schedule(learner: Learner, budget: Budget, step: int) -> None:
@@ -147,8 +175,8 @@ def schedule(learner: Learner, budget: Budget, step: int) -> None:
     if not budget.lr_step:
         return
     lr = budget.lr * 0.1 ** (step // budget.lr_step)
-    for optimizer in filter(None, (learner.optimizer, learner.adversary_optimizer)):
-        for group in optimizer.param_groups:
+    for who in filter(None, (learner.model, learner.rival)):
+        for group in who.optimizer.param_groups:
             group["lr"] = lr
 
 
@@ -177,7 +205,7 @@ def minibatches(n: int, size: int, seed: int) -> Iterator[Tensor]:
     """Row numbers of one batch after the other, for ever: each epoch is a fresh shuffle of all n rows."""
     generator = torch.Generator().manual_seed(seed)
     while True:
-        yield from torch.randperm(n, generator=generator).split(size)
+        yield from torch.split(torch.randperm(n, generator=generator), size)
 
 
 def tensors(split: Split, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -199,8 +227,9 @@ def sample(data: Dataset, dtype: torch.dtype) -> Batch:
 
 def live_events(job: Job, live: list[Batch], means: dict[str, Tensor], step: int, of: int) -> Events:
     batch = live[0] if job.shared_rows else stack_rows([(b.x, b.y, b.s) for b in live])
-    with evaluating(job.learner.net):
-        counts = confusions(job.learner.net, batch, job.data[0])
+    net = job.learner.model.net
+    with evaluating(net):
+        counts = confusions(net, batch, job.data[0])
         values = {**means, **job.recipes[0].gauges(job.learner, batch)}
     table = {name: value.tolist() for name, value in values.items()}
     return [
@@ -211,7 +240,7 @@ def live_events(job: Job, live: list[Batch], means: dict[str, Tensor], step: int
 
 def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:
     """The confusion tensor of a whole split for every replica."""
-    net, shape = job.learner.net, (len(job.data[0].groups), len(job.data[0].classes))
+    net, shape = job.learner.model.net, (len(job.data[0].groups), len(job.data[0].classes))
     total = np.zeros((len(net), shape[0], shape[1], shape[1]), np.int64)
     splits = [d.validation if stage == "validation" else d.test for d in job.data[: 1 if job.shared_rows else None]]
     with evaluating(net):

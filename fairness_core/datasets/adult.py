@@ -22,7 +22,9 @@ CHECKSUMS = {
     "adult.test": "a2a9044bc167a35b2361efbabec64e89d69ce82d9790d2980119aac5fd7e9c05",
 }
 NUMERIC = ("age", "education-num", "capital-gain", "capital-loss", "hours-per-week")
-CATEGORICAL = ("workclass", "education", "marital-status", "occupation", "relationship", "race", "sex", "native-country")
+CATEGORICAL = (
+    *("workclass", "education", "marital-status", "occupation", "relationship", "race", "sex", "native-country"),
+)
 COLUMNS = (
     *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship"),
     *("race", "sex", "capital-gain", "capital-loss", "hours-per-week", "native-country", "income"),
@@ -77,8 +79,8 @@ class Adult:
         y = frame["income"].str.startswith(">").to_numpy(np.int64)
         train, validation, test = self._rows(y, s, len(groups), n_published_train)
         x, features = encode_table(frame, NUMERIC, self._levels(frame, sensitive), train)
-        parts = [Split(x[rows], y[rows], s[rows]) for rows in (train, validation, test)]
-        return Dataset(self.name, *parts, self.classes, groups, features, self.task)
+        first, second, third = (Split(x[rows], y[rows], s[rows]) for rows in (train, validation, test))
+        return Dataset(self.name, first, second, third, self.classes, groups, features, self.task)
 
     def _rows(self, y: np.ndarray, s: np.ndarray, n_groups: int, n_published_train: int) -> list[np.ndarray]:
         if self.split == "random":

@@ -6,28 +6,25 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairness_core.config import control
-from fairness_core.datasets import Dataset
 from fairness_core.methods.base import (
     NOTIONS,
-    InProcessing,
-    adversary_gauges,
+    PredictionAdversary,
     adversary_input,
     adversary_loss,
-    adversary_network,
-    adversary_width,
     group_entropy,
     register,
 )
-from fairness_core.models import n_logits
 from fairness_core.training import Batch, Learner, task_loss
+
+GRID = (0, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.3, 1.6, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9, 10)
 
 
 @register
 @dataclass(frozen=True)
-class Adversarial(InProcessing):
+class Adversarial(PredictionAdversary):
     """The model minimises its own loss minus λ times the adversary's, which guesses the group from the model's logit.
 
     After Zhang, Lemoine and Mitchell (2018) without their projection term. The reward is capped at the entropy of the
@@ -38,16 +35,18 @@ class Adversarial(InProcessing):
     title: ClassVar[str] = "Adversarial (prediction)"
     paper: ClassVar[str] = "Zhang, Lemoine, Mitchell, Mitigating unwanted biases with adversarial learning, AIES 2018"
     formula: ClassVar[str] = (
-        r"\min_\theta\; \mathrm{CE}(f_\theta(x), y) - \lambda\,\min\{\mathrm{CE}(a_\omega(f_\theta(x)[, y]), s),\, H(s)\}"
+        r"\min_\theta\; \mathrm{CE}(f_\theta(x), y)"
+        r" - \lambda\,\min\{\mathrm{CE}(a_\omega(f_\theta(x)[, y]), s),\, H(s)\}"
         r"\qquad \min_\omega\; \mathrm{CE}(a_\omega(f_\theta(x)[, y]), s)"
     )
-    gauges_help: ClassVar[dict[str, str]] = {
-        "adversary_accuracy": "How often the adversary guesses the group right; at chance it has nothing to go by.",
-        "chance": "How often always naming the commonest group is right.",
-    }
-
     lam: float = control(
-        1.0, 0.0, 1000.0, symbol="λ", tradeoff=True, help="Weight of fooling the adversary; 0 is the untreated model."
+        1.0,
+        0.0,
+        1000.0,
+        symbol="λ",
+        tradeoff=True,
+        grid=GRID,
+        help="Weight of fooling the adversary; 0 is the untreated model.",
     )
     notion: str = control(
         "demographic_parity",
@@ -57,26 +56,18 @@ class Adversarial(InProcessing):
     adversary_hidden: int = control(64, 0, 4096, help="Hidden neurons of the adversary; 0 = linear.", group="advanced")
     adversary_steps: int = control(1, 1, 20, help="Adversary steps per model step.", group="advanced")
 
-    def adversary(self, data: Dataset, network: nn.Module, seed: int) -> nn.Module | None:
-        width = adversary_width(self.notion, data, n_logits(data))
-        return adversary_network(width, self.adversary_hidden, len(data.groups), seed)
+    @property
+    def sees(self) -> tuple[str, int]:
+        return self.notion, self.adversary_hidden
 
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
-        assert learner.adversary is not None and learner.adversary_optimizer is not None
-        logits = learner.net(batch.x)
+        model, adversary = learner.model, learner.adversary
+        logits = model.net(batch.x)
         seen = adversary_input(self.notion, logits, batch.y, len(learner.group_shares))
         for _ in range(self.adversary_steps):
-            loss_a = adversary_loss(self.notion, learner.adversary(seen.detach()), batch)
-            learner.adversary_optimizer.zero_grad()
-            loss_a.sum().backward()
-            learner.adversary_optimizer.step()
+            adversary.descend(adversary_loss(self.notion, adversary.net(seen.detach()), batch))
         loss = task_loss(logits, batch.y)
-        fooled = adversary_loss(self.notion, learner.adversary.frozen(seen), batch)
+        fooled = adversary_loss(self.notion, adversary.net.frozen(seen), batch)
         reward = torch.minimum(fooled, group_entropy(self.notion, learner.group_shares))
-        learner.optimizer.zero_grad()
-        (loss - learner.lam * reward).sum().backward()
-        learner.optimizer.step()
+        model.descend(loss - learner.lam * reward)
         return {"loss": loss.detach(), "adversary_loss": fooled.detach()}
-
-    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
-        return adversary_gauges(self.notion, learner, batch)

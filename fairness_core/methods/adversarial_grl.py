@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from fairness_core.config import control
 from fairness_core.datasets import Dataset
-from fairness_core.methods.base import InProcessing, adversary_network, register
-from fairness_core.training import Batch, Learner, row_losses, task_loss
+from fairness_core.methods.base import InProcessing, adversary_network, guessed_groups, register
+from fairness_core.models import Classifier
+from fairness_core.training import Batch, Learner, backward, row_losses, task_loss
+
+GRID = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5)
 
 
 @register
@@ -20,8 +23,8 @@ from fairness_core.training import Batch, Learner, row_losses, task_loss
 class AdversarialGRL(InProcessing):
     """An adversary guesses the group from the features; the features receive its gradient reversed, times λ.
 
-    Ganin et al. (2016), the "Adv debiasing" baseline of the AEDA paper (arXiv 2007.13632). Rows are weighted so that every
-    group counts the same in the adversary's loss. λ grows from 0 to its value over the run; it is the trade-off.
+    Ganin et al. (2016), the "Adv debiasing" baseline of the AEDA paper (arXiv 2007.13632). Rows are weighted so that
+    every group counts the same in the adversary's loss. λ grows from 0 to its value over the run; it is the trade-off.
     """
 
     name: ClassVar[str] = "adversarial_grl"
@@ -32,43 +35,40 @@ class AdversarialGRL(InProcessing):
         r"\lambda_p = \lambda\left(\tfrac{2}{1+e^{-10p}}-1\right)"
     )
     gauges_help: ClassVar[dict[str, str]] = {
-        "adversary_accuracy": "How often the adversary guesses the group from the features, every group weighted alike.",
+        "adversary_accuracy": "How often the adversary names the group from the features, every group weighted alike.",
         "chance": "What a guess that knows nothing reaches: one over the number of groups.",
     }
 
     lam: float = control(
-        1.0, 0.0, 1000.0, symbol="λ", tradeoff=True, help="Weight of the reversed gradient (the paper's Λ)."
+        1.0, 0.0, 1000.0, symbol="λ", tradeoff=True, grid=GRID, help="Weight of the reversed gradient (the paper's Λ)."
     )
     adversary_hidden: int = control(100, 0, 4096, help="Hidden neurons of the adversary; 0 = linear.", group="advanced")
 
     def adversary(self, data: Dataset, network: nn.Module, seed: int) -> nn.Module | None:
-        width = network.head.in_features
-        assert isinstance(width, int)
-        return adversary_network(width, self.adversary_hidden, len(data.groups), seed)
+        assert isinstance(network, Classifier)
+        return adversary_network(network.head.in_features, self.adversary_hidden, len(data.groups), seed)
 
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
-        assert learner.adversary is not None and learner.adversary_optimizer is not None
-        h = learner.net.features(batch.x)
-        loss = task_loss(learner.net.head(h), batch.y)
+        model, adversary = learner.model, learner.adversary
+        h = model.net.features(batch.x)
+        loss = task_loss(model.net.head(h), batch.y)
         lam = learner.lam * (2 / (1 + math.exp(-10 * progress)) - 1)
-        guess = learner.adversary(Reversed.apply(h, lam.view(-1, 1, 1)))  # type: ignore[no-untyped-call]
+        guess = adversary.net(Reversed.apply(h, lam.view(-1, 1, 1)))
         weights = (1 / learner.group_shares.sum(0).clamp(min=1e-12))[batch.s]
         loss_a = (row_losses(guess, batch.s) * weights).sum(1) / weights.sum(-1)
-        learner.optimizer.zero_grad()
-        learner.adversary_optimizer.zero_grad()
-        (loss + loss_a).sum().backward()
-        learner.optimizer.step()
-        learner.adversary_optimizer.step()
+        model.optimizer.zero_grad()
+        adversary.optimizer.zero_grad()
+        backward(loss + loss_a)
+        model.optimizer.step()
+        adversary.optimizer.step()
         return {"loss": loss.detach(), "adversary_loss": loss_a.detach()}
 
     def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
-        assert learner.adversary is not None
-        guess = learner.adversary(learner.net.features(batch.x))
-        right = ((guess[:, 0] > 0).long() if guess.shape[1] == 1 else guess.argmax(1)) == batch.s
+        right = guessed_groups(learner.adversary.net(learner.model.net.features(batch.x))) == batch.s
         s = batch.s.expand_as(right)
-        present = [s == g for g in range(learner.group_shares.shape[1])]
-        recalls = torch.stack([(right & rows).sum(1) / rows.sum(1) for rows in present])
-        return {"adversary_accuracy": recalls.nanmean(0), "chance": torch.full((len(right),), 1 / len(present))}
+        members = [s == g for g in range(learner.group_shares.shape[1])]
+        recalls = torch.stack([(right & rows).sum(1) / rows.sum(1) for rows in members])
+        return {"adversary_accuracy": recalls.nanmean(0), "chance": torch.full((len(right),), 1 / len(members))}
 
 
 class Reversed(torch.autograd.Function):
@@ -80,6 +80,6 @@ class Reversed(torch.autograd.Function):
         return h.view_as(h)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (lam,) = ctx.saved_tensors
         return -lam * grad, None

@@ -7,27 +7,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairness_core.config import control
-from fairness_core.datasets import Dataset
-from fairness_core.methods.base import (
-    NOTIONS,
-    InProcessing,
-    adversary_gauges,
-    adversary_input,
-    adversary_loss,
-    adversary_network,
-    adversary_width,
-    register,
-)
-from fairness_core.models import n_logits
+from fairness_core.methods.base import NOTIONS, PredictionAdversary, adversary_input, adversary_loss, register
 from fairness_core.training import Batch, Learner, task_loss
+
+GRID = (0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.2, 1.5, 1.8, 2, 2.5, 3, 3.5, 4, 5)
 
 
 @register
 @dataclass(frozen=True)
-class AdversarialZhang(InProcessing):
+class AdversarialZhang(PredictionAdversary):
     """The model's gradient loses the part that would help the adversary, and λ times the adversary's gradient.
 
     Equation (1) of the paper, with λ for its α. "global" projects all weights as one vector, as the formula is
@@ -40,17 +31,13 @@ class AdversarialZhang(InProcessing):
     formula: ClassVar[str] = (
         r"g = \nabla_\theta L_P - \mathrm{proj}_{\nabla_\theta L_A}\nabla_\theta L_P - \lambda \nabla_\theta L_A"
     )
-    gauges_help: ClassVar[dict[str, str]] = {
-        "adversary_accuracy": "How often the adversary guesses the group right; at chance it has nothing to go by.",
-        "chance": "How often always naming the commonest group is right.",
-    }
-
     lam: float = control(
         1.0,
         0.0,
         1000.0,
         symbol="λ",
         tradeoff=True,
+        grid=GRID,
         help="Weight of the adversary's gradient (the paper's α); at 0 the projection still acts.",
     )
     notion: str = control(
@@ -63,29 +50,25 @@ class AdversarialZhang(InProcessing):
     )
     adversary_hidden: int = control(64, 0, 4096, help="Hidden neurons of the adversary; 0 = linear.", group="advanced")
 
-    def adversary(self, data: Dataset, network: nn.Module, seed: int) -> nn.Module | None:
-        width = adversary_width(self.notion, data, n_logits(data))
-        return adversary_network(width, self.adversary_hidden, len(data.groups), seed)
+    @property
+    def sees(self) -> tuple[str, int]:
+        return self.notion, self.adversary_hidden
 
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
-        assert learner.adversary is not None and learner.adversary_optimizer is not None
-        net, adversary = learner.net.leaves, learner.adversary.leaves
-        logits = learner.net(batch.x)
+        model, adversary = learner.model, learner.adversary
+        logits = model.net(batch.x)
         loss = task_loss(logits, batch.y)
         seen = adversary_input(self.notion, logits, batch.y, len(learner.group_shares))
-        loss_a = adversary_loss(self.notion, learner.adversary(seen), batch)
-        grad_task = torch.autograd.grad(loss.sum(), net, retain_graph=True)
-        grads = torch.autograd.grad(loss_a.sum(), [*net, *adversary])
-        grad_adversary = grads[: len(net)]
-        combined = project(grad_task, grad_adversary, learner.lam, self.scope)
-        for p, g in zip([*net, *adversary], [*combined, *grads[len(net) :]], strict=True):
+        loss_a = adversary_loss(self.notion, adversary.net(seen), batch)
+        own, theirs = model.net.leaves, adversary.net.leaves
+        grad_task = torch.autograd.grad(loss.sum(), own, retain_graph=True)
+        grads = torch.autograd.grad(loss_a.sum(), [*own, *theirs])
+        combined = project(grad_task, grads[: len(own)], learner.lam, self.scope)
+        for p, g in zip([*own, *theirs], [*combined, *grads[len(own) :]], strict=True):
             p.grad = g
-        learner.optimizer.step()
-        learner.adversary_optimizer.step()
+        model.optimizer.step()
+        adversary.optimizer.step()
         return {"loss": loss.detach(), "adversary_loss": loss_a.detach()}
-
-    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
-        return adversary_gauges(self.notion, learner, batch)
 
 
 def project(task: Sequence[Tensor], adversary: Sequence[Tensor], lam: Tensor, scope: str) -> list[Tensor]:

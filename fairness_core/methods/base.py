@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fairness_core.config import Budget, Event, RunConfig
 from fairness_core.datasets import Dataset
-from fairness_core.models import dense, seeded
+from fairness_core.models import dense, n_logits, seeded
 from fairness_core.training import Batch, Job, Learner, row_losses, train
 
 NOTIONS = ("demographic_parity", "equalized_odds", "equal_opportunity")
@@ -86,9 +86,6 @@ def _events(job: Job) -> Generator[Event, None, list[nn.Module]]:
         training.close()
 
 
-# --- what the adversary of a prediction-level method sees, shared by its variants ---
-
-
 def adversary_network(n_inputs: int, hidden: int, n_groups: int, seed: int) -> nn.Sequential:
     """inputs -> hidden -> 1 logit for two groups, one per group otherwise; no hidden layer when hidden is 0."""
     sizes = (n_inputs, hidden) if hidden else (n_inputs,)
@@ -128,16 +125,36 @@ def group_entropy(notion: str, shares: Tensor) -> Tensor:
     return -(shares * torch.log((shares / given.clamp(min=1e-12)).clamp(min=1e-12))).sum()
 
 
-def adversary_gauges(notion: str, learner: Learner, batch: Batch) -> dict[str, Tensor]:
-    """How often the adversary guesses the group right on these rows, and how often the commonest group is right."""
-    assert learner.adversary is not None
-    logits = learner.net(batch.x)
-    guess = learner.adversary(adversary_input(notion, logits, batch.y, len(learner.group_shares)))
-    right = ((guess[:, 0] > 0).long() if guess.shape[1] == 1 else guess.argmax(1)) == batch.s
-    rows = (batch.y == 1) if notion == "equal_opportunity" else torch.ones_like(batch.y, dtype=torch.bool)
-    rows = rows.expand_as(right)
-    n_groups = learner.group_shares.shape[1]
-    s = batch.s.expand_as(right)
-    commonest = torch.stack([((s == g) & rows).sum(1) for g in range(n_groups)]).amax(0)
-    n = rows.sum(1).clamp(min=1)
-    return {"adversary_accuracy": (right & rows).sum(1) / n, "chance": commonest / n}
+@dataclass(frozen=True)
+class PredictionAdversary(InProcessing):
+    """The shared half of the methods whose adversary reads the group off the prediction."""
+
+    gauges_help: ClassVar[Mapping[str, str]] = {
+        "adversary_accuracy": "How often the adversary guesses the group right; at chance it has nothing to go by.",
+        "chance": "How often always naming the commonest group is right.",
+    }
+
+    @property
+    @abstractmethod
+    def sees(self) -> tuple[str, int]:
+        """The notion that decides what the adversary sees, and its number of hidden neurons."""
+
+    def adversary(self, data: Dataset, network: nn.Module, seed: int) -> nn.Module | None:
+        notion, hidden = self.sees
+        return adversary_network(adversary_width(notion, data, n_logits(data)), hidden, len(data.groups), seed)
+
+    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+        notion, _ = self.sees
+        logits = learner.model.net(batch.x)
+        guess = learner.adversary.net(adversary_input(notion, logits, batch.y, len(learner.group_shares)))
+        rows = (batch.y == 1) if notion == "equal_opportunity" else torch.ones_like(batch.y, dtype=torch.bool)
+        right = guessed_groups(guess) == batch.s
+        rows, s = rows.expand_as(right), batch.s.expand_as(right)
+        n = rows.sum(1).clamp(min=1)
+        per_group = torch.stack([((s == g) & rows).sum(1) for g in range(learner.group_shares.shape[1])])
+        return {"adversary_accuracy": (right & rows).sum(1) / n, "chance": per_group.amax(0) / n}
+
+
+def guessed_groups(guess: Tensor) -> Tensor:
+    """The group the adversary names, (R, rows), from its logits (R, 1 or groups, rows)."""
+    return (guess[:, 0] > 0).long() if guess.shape[1] == 1 else guess.argmax(1)

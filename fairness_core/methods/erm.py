@@ -22,8 +22,6 @@ class ERM(InProcessing):
     formula: ClassVar[str] = r"\min_\theta\; \mathrm{CE}(f_\theta(x),\, y)"
 
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
-        loss = task_loss(learner.net(batch.x), batch.y)
-        learner.optimizer.zero_grad()
-        loss.sum().backward()
-        learner.optimizer.step()
+        loss = task_loss(learner.model.net(batch.x), batch.y)
+        learner.model.descend(loss)
         return {"loss": loss.detach()}

@@ -12,6 +12,8 @@ from fairness_core.config import control
 from fairness_core.methods.base import NOTIONS, InProcessing, register
 from fairness_core.training import Batch, Learner, task_loss
 
+GRID = (0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 2.5, 3, 4)
+
 
 @register
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Parity(InProcessing):
     )
 
     lam: float = control(
-        1.0, 0.0, 1000.0, symbol="λ", tradeoff=True, help="Weight of the penalty; 0 is the untreated model."
+        1.0, 0.0, 1000.0, symbol="λ", tradeoff=True, grid=GRID, help="Weight of the penalty; 0 is the untreated model."
     )
     notion: str = control(
         "demographic_parity",
@@ -40,12 +42,10 @@ class Parity(InProcessing):
     )
 
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
-        logits = learner.net(batch.x)
+        logits = learner.model.net(batch.x)
         loss = task_loss(logits, batch.y)
         gap = score_gap(self.notion, logits, batch, *learner.group_shares.shape)
-        learner.optimizer.zero_grad()
-        (loss + learner.lam * gap).sum().backward()
-        learner.optimizer.step()
+        learner.model.descend(loss + learner.lam * gap)
         return {"loss": loss.detach(), "fairness_loss": gap.detach()}
 
 

@@ -1,0 +1,45 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test test-full bench lint screenshots clean
+
+run: $(VENV)/app.stamp
+	$(BIN)/python -m streamlit run app.py
+
+test: $(VENV)/dev.stamp lint
+	$(BIN)/python tests/find_browser.py
+	$(BIN)/python -m pytest -m "not full" tests/core tests/test_architecture.py tests/pages tests/browser
+
+test-full: $(VENV)/dev.stamp lint
+	$(BIN)/python tests/find_browser.py
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m fairness_core bench bootstrap --json
+	$(BIN)/python -m fairness_core bench frontier --json
+	$(BIN)/python -m fairness_core bench events --json
+	$(BIN)/python -m fairness_core bench drag --json
+	$(BIN)/python -m fairness_core bench start --json
+
+screenshots: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/screenshots.py screenshots
+
+clean:
+	rm -rf $(VENV) screenshots
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/app.stamp: requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+$(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	touch $@ $(VENV)/app.stamp

@@ -1,0 +1,121 @@
+"""The stacked network equals its single networks, in value and gradient."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fairness_core.dense import Layer, Workspace, chain, dense
+from fairness_core.models import Classifier
+from fairness_core.models import dense as dense_layers
+from fairness_core.stack import Stack
+
+
+def networks(n: int, sizes: tuple[int, ...] = (5, 7, 4), dropout: float = 0.0) -> list[Classifier]:
+    torch.manual_seed(0)
+    return [
+        Classifier(nn.Sequential(*dense_layers(sizes, dropout)), nn.Linear(sizes[-1], 1)).double() for _ in range(n)
+    ]
+
+
+@pytest.mark.parametrize("own_rows", [False, True])
+def test_values_and_gradients_equal_those_of_the_single_networks(own_rows: bool) -> None:
+    nets = networks(3)
+    stack = Stack(nets)
+    x = torch.randn(3, 11, 5, dtype=torch.double) if own_rows else torch.randn(11, 5, dtype=torch.double)
+    weights = torch.randn(3, 11, dtype=torch.double)
+
+    out = stack(x.transpose(1, 2).contiguous() if own_rows else x)
+    (out[:, 0] * weights).sum().backward()
+
+    for r, net in enumerate(nets):
+        alone = net(x[r] if own_rows else x)[:, 0]
+        (alone * weights[r]).sum().backward()
+        assert torch.allclose(out[r, 0], alone, atol=1e-12)
+        for name, p in net.named_parameters():
+            assert torch.allclose(stack.parameters[name].grad[r], p.grad, atol=1e-12), name  # type: ignore[index, arg-type]
+
+
+def test_written_out_gradient_passes_finite_differences() -> None:
+    torch.manual_seed(1)
+    x = torch.randn(2, 1, 6, dtype=torch.double, requires_grad=True)
+    tensors = [torch.randn(2, 4, 1), torch.randn(2, 4), torch.randn(2, 1, 4), torch.randn(2, 1)]
+    leaves = [t.double().requires_grad_() for t in tensors]
+
+    def through(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+        return chain(x, [Layer(w1, b1, True), Layer(w2, b2, False)], [])
+
+    assert torch.autograd.gradcheck(through, (x, *leaves))
+
+
+def test_two_forward_passes_before_a_backward_do_not_overwrite_each_other() -> None:
+    stack = Stack(networks(2))
+    one, two = torch.randn(9, 5, dtype=torch.double), torch.randn(9, 5, dtype=torch.double)
+    first, second = stack(one).sum(), stack(two).sum()
+    first_grads = torch.autograd.grad(first, stack.leaves)
+    second_grads = torch.autograd.grad(second, stack.leaves)
+    again = torch.autograd.grad(stack(one).sum(), stack.leaves)
+    assert all(torch.equal(a, b) for a, b in zip(first_grads, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first_grads, second_grads, strict=True))
+
+
+def test_workspaces_are_reused_and_not_leaked() -> None:
+    pool: list[Workspace] = []
+    stack = Stack(networks(2))
+    stack._pools[""] = pool
+    for _ in range(5):
+        stack(torch.randn(9, 5, dtype=torch.double)).sum().backward()
+    assert len(pool) == 1
+
+
+def test_frozen_weights_get_no_gradient_but_the_input_does() -> None:
+    stack = Stack(networks(2))
+    x = torch.randn(2, 5, 9, dtype=torch.double, requires_grad=True)
+    stack.frozen(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+    assert all(p.grad is None for p in stack.leaves)
+
+
+def test_features_then_head_is_the_whole_network() -> None:
+    stack = Stack(networks(2))
+    x = torch.randn(9, 5, dtype=torch.double)
+    assert torch.equal(stack.head(stack.features(x)), stack(x))
+
+
+def test_network_gives_a_replica_back_unchanged() -> None:
+    nets = networks(3)
+    x = torch.randn(9, 5)
+    back = Stack(nets).network(2)
+    assert not back.training
+    assert torch.allclose(back(x), copy.deepcopy(nets[2]).float()(x), atol=1e-6)
+
+
+def test_replicas_of_one_seed_share_dropout_masks_and_evaluation_drops_nothing() -> None:
+    nets = networks(1, dropout=0.5) * 2
+    stack = Stack(nets, [3])
+    x = torch.randn(50, 5, dtype=torch.double)
+    out = stack(x)
+    assert torch.allclose(out[0], out[1], atol=1e-12)
+    assert not torch.equal(out, stack(x))
+    stack.training = False
+    assert torch.allclose(stack(x)[0, 0], nets[0].eval()(x)[:, 0])
+
+
+def test_layers_without_a_dense_form_run_replica_by_replica() -> None:
+    torch.manual_seed(0)
+    nets = [nn.Sequential(nn.LayerNorm(5)).double() for _ in range(2)]
+    with torch.no_grad():
+        nets[1][0].weight.mul_(3)
+    x = torch.randn(2, 9, 5, dtype=torch.double)
+    out = Stack(nets)(x)
+    assert torch.allclose(out[0], nets[0](x[0]))
+    assert torch.allclose(out[1], nets[1](x[1]))
+
+
+def test_dense_matches_the_formula() -> None:
+    torch.manual_seed(0)
+    weight, bias, x = torch.randn(2, 3, 4), torch.randn(2, 3), torch.randn(6, 4)
+    expected = torch.einsum("roi,ni->ron", weight, x) + bias[..., None]
+    assert torch.allclose(dense(x, weight, bias), expected, atol=1e-6)

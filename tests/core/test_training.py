@@ -1,0 +1,93 @@
+"""The loop: batches, schedule, evaluation steps, and the guard against divergence."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fairness_core.config import Budget
+from fairness_core.methods import METHODS
+from fairness_core.models import MLP
+from fairness_core.training import (
+    LIVE_EVALUATIONS,
+    Job,
+    batches,
+    evaluation_steps,
+    minibatches,
+    schedule,
+    total_steps,
+    train,
+)
+from tests.tiny import tiny_dataset
+
+
+def job(seeds: list[int], budget: Budget, **kwargs: Any) -> Job:
+    data = tiny_dataset()
+    models = [MLP("8").build(data, seed) for seed in seeds]
+    return Job([METHODS["erm"]()] * len(seeds), models, seeds, [data] * len(seeds), budget, **kwargs)
+
+
+def test_every_epoch_visits_every_row_once_in_another_order() -> None:
+    stream = minibatches(10, 4, seed=3)
+    epochs = [torch.cat([next(stream) for _ in range(3)]) for _ in range(2)]
+    assert all(torch.equal(epoch.sort().values, torch.arange(10)) for epoch in epochs)
+    assert not torch.equal(*epochs)
+
+
+def test_replicas_of_different_seeds_see_the_batches_of_their_own_runs() -> None:
+    budget = Budget(epochs=1, batch_size=50)
+    together = next(batches(job([0, 1], budget)))
+    for r, seed in enumerate((0, 1)):
+        alone = next(batches(job([seed], budget)))
+        assert torch.equal(together.x[r].t(), alone.x)
+        assert torch.equal(together.y[r], alone.y)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(1, 1), (5, 5), (10_000, LIVE_EVALUATIONS)])
+def test_evaluation_steps_start_early_and_end_at_the_end(steps: int, expected: int) -> None:
+    at = evaluation_steps(steps)
+    assert at == sorted(set(at))
+    assert at[-1] == steps
+    assert 1 <= at[0] <= max(1, steps // 50)
+    assert len(at) == expected
+
+
+def test_budget_counts_steps() -> None:
+    assert total_steps(Budget(epochs=3, batch_size=64), 100) == 6
+    assert total_steps(Budget(epochs=3, batch_size=64, max_steps=4), 100) == 4
+
+
+def test_learning_rate_falls_tenfold_at_each_step_size() -> None:
+    budget = Budget(lr=0.01, lr_step=50)
+    made = job([0], budget)
+    seen = []
+    for step in (0, 49, 50, 149):
+        schedule(made.learner, budget, step)
+        seen.append(made.learner.model.optimizer.param_groups[0]["lr"])
+    assert np.allclose(seen, [0.01, 0.01, 0.001, 0.0001])
+
+
+def test_watching_changes_nothing_in_the_result() -> None:
+    budget = Budget(epochs=2, batch_size=64)
+    watched, alone = job([0, 0], budget), job([0, 0], budget, live=False)
+    assert len(list(train(watched))) > len(list(train(alone))) == 2
+    for p, q in zip(watched.learner.model.net.leaves, alone.learner.model.net.leaves, strict=True):
+        assert torch.equal(p, q)
+
+
+def test_a_diverged_replica_keeps_its_last_good_weights_and_says_when_while_the_others_go_on() -> None:
+    budget = Budget(epochs=2, batch_size=64)
+    poisoned, clean = job([0, 0], budget), job([0, 0], budget)
+    training = train(poisoned)
+    next(training)
+    with torch.no_grad():
+        poisoned.learner.model.net.leaves[0][1].fill_(float("nan"))
+    events = [event for events in training for event in events]
+    list(train(clean))
+    finals = {r: e for r, e in events if e.stage == "test"}
+    assert "diverged_at_step" not in finals[0].values
+    assert finals[1].values["diverged_at_step"] > 1
+    assert all(torch.isfinite(p).all() for p in poisoned.learner.model.net.leaves)
+    for p, q in zip(poisoned.learner.model.net.leaves, clean.learner.model.net.leaves, strict=True):
+        assert torch.equal(p[0], q[0])
