@@ -77,7 +77,7 @@ class Control:
         return f"from {self._low:g} to {self._high:g}"
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "choices": list(self.choices), "grid": list(self.grid)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Control:
@@ -98,7 +98,7 @@ def control(
 ) -> Any:
     """A dataclass field that is also a slider: the type of `default` decides the kind, `choices` makes it a list."""
     kind = "choice" if choices else {bool: "choice", int: "int", float: "float"}.get(type(default), "text")
-    made = Control("", kind, default, low, high, tuple(choices), help, symbol, group, tradeoff, tuple(grid))
+    made = Control("", kind, default, low, high, tuple(choices), help, symbol, group, tradeoff, tuple(map(float, grid)))
     return field(default=default, metadata={"control": made})
 
 
