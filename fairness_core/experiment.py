@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -35,8 +36,11 @@ def fit(
     """
     data = [load(c.dataset, c.dataset_options, data_dir) for c in configs]
     stacks = plan(configs)
-    trainings = [(rows, _start([configs[i] for i in rows], [data[i] for i in rows], live, dtype)) for rows in stacks]
-    return _take_turns(trainings, len(configs))
+    stop = threading.Event()
+    trainings = [
+        (rows, _start([configs[i] for i in rows], [data[i] for i in rows], live, dtype, stop)) for rows in stacks
+    ]
+    return _take_turns(trainings, len(configs), stop)
 
 
 def plan(configs: Sequence[RunConfig]) -> list[list[int]]:
@@ -66,13 +70,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _start(configs: list[RunConfig], data: list[Dataset], live: bool, dtype: torch.dtype) -> Training:
+def _start(
+    configs: list[RunConfig], data: list[Dataset], live: bool, dtype: torch.dtype, stop: threading.Event
+) -> Training:
     models = [MODELS[c.model](**c.model_options).build(d, c.seed) for c, d in zip(configs, data, strict=True)]
     methods = [METHODS[c.method](**c.method_options) for c in configs]
     budget = Budget(**configs[0].training)  # type: ignore[arg-type]
     if not isinstance(methods[0], InProcessing):
         return _alone(methods[0].fit(models[0], data[0], configs[0]))
-    return train(Job(methods, models, [c.seed for c in configs], data, budget, live, dtype))
+    return train(Job(methods, models, [c.seed for c in configs], data, budget, live, dtype, stop))
 
 
 def _alone(training: Generator) -> Training:  # type: ignore[type-arg]
@@ -86,7 +92,7 @@ def _alone(training: Generator) -> Training:  # type: ignore[type-arg]
         training.close()
 
 
-def _take_turns(trainings: list[tuple[list[int], Training]], n: int) -> Fit:
+def _take_turns(trainings: list[tuple[list[int], Training]], n: int, stop: threading.Event) -> Fit:
     """Advance every training from one evaluation to the next, as many at once as there are cores.
 
     Each runs on one core: matrix products of this size gain less from two cores than two trainings do.
@@ -109,6 +115,7 @@ def _take_turns(trainings: list[tuple[list[int], Training]], n: int) -> Fit:
                     yield [(rows[r], event) for r, event in result]  # type: ignore[misc]
                     turns[pool.submit(_advance, training)] = k
         finally:
+            stop.set()
             wait(turns)
             for _, training in trainings:
                 training.close()

@@ -6,6 +6,7 @@ all: the batches, the optimiser and its schedule, the live evaluations, the guar
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,8 +21,9 @@ from fairness_core.config import Budget, Event
 from fairness_core.datasets import Dataset, Split
 from fairness_core.stack import Stack
 
-LIVE_EVALUATIONS = 24  # with LIVE_ROWS chosen so that watching costs a run under 5 % of its time
+LIVE_EVALUATIONS = (4, 24)  # fewest and most live evaluations of a run
 LIVE_ROWS = 1000
+LIVE_SHARE = 0.09  # evaluated per trained rows; a forward pass costs about 0.4 of a step, so watching costs under 5 %
 EVALUATION_ROWS = 2048  # rows per forward pass of the final evaluation: small enough for the processor's cache
 
 Events = list[tuple[int, Event]]  # (replica, what it reports)
@@ -106,6 +108,7 @@ class Job:
     budget: Budget
     live: bool = True
     dtype: torch.dtype = torch.float32
+    stop: threading.Event = field(default_factory=threading.Event)  # set it, and training ends after the current step
     learner: Learner = field(init=False)
 
     def __post_init__(self) -> None:
@@ -131,13 +134,15 @@ def train(job: Job) -> Training:
     """
     learner, net, budget = job.learner, job.learner.model.net, job.budget
     steps = total_steps(budget, max(len(d.train) for d in job.data))
-    report_at = set(evaluation_steps(steps)) if job.live else {steps}
     live = [sample(d, job.dtype) for d in job.data[: 1 if job.shared_rows else None]]
+    report_at = set(evaluation_steps(steps, steps * budget.batch_size, len(live[0].y)) if job.live else [steps])
     guard = Guard(net)
     sums: dict[str, Tensor] = {}
     since = 0
     for step, batch in zip(range(1, steps + 1), batches(job), strict=False):
         schedule(learner, budget, step - 1)
+        if job.stop.is_set():
+            return []
         for name, value in job.recipes[0].update(learner, batch, (step - 1) / steps).items():
             sums[name] = sums[name] + value if name in sums else value.clone()
         since += 1
@@ -159,9 +164,12 @@ def total_steps(budget: Budget, n: int) -> int:
     return min(steps, budget.max_steps) if budget.max_steps else steps
 
 
-def evaluation_steps(steps: int) -> list[int]:
+def evaluation_steps(steps: int, trained_rows: int, live_rows: int) -> list[int]:
     """When a run reports: early and often at first, so that something is seen at once; always at the end."""
-    fractions = (np.arange(1, LIVE_EVALUATIONS + 1) / LIVE_EVALUATIONS) ** 1.5
+    fewest, most = LIVE_EVALUATIONS
+    n = min(most, max(fewest, int(LIVE_SHARE * trained_rows / max(live_rows, 1))))
+    fractions = (np.arange(1, n + 1) / n) ** 1.5
+    fractions[0] = min(fractions[0], 0.01)
     return sorted({max(1, round(steps * f)) for f in fractions})
 
 

@@ -71,7 +71,7 @@ def test_events_cover_the_splits_and_the_result_is_a_module(method: str, groups:
     model, events = fit(method, data)
 
     assert [e.stage for e in events][-2:] == ["validation", "test"]
-    assert len([e for e in events if e.stage == "training"]) >= 10
+    assert len([e for e in events if e.stage == "training"]) >= 4
     steps = [e.step for e in events]
     assert steps == sorted(steps)
     assert events[-1].step == events[-1].of

@@ -10,7 +10,6 @@ from fairness_core.config import Budget
 from fairness_core.methods import METHODS
 from fairness_core.models import MLP
 from fairness_core.training import (
-    LIVE_EVALUATIONS,
     Job,
     batches,
     evaluation_steps,
@@ -44,13 +43,21 @@ def test_replicas_of_different_seeds_see_the_batches_of_their_own_runs() -> None
         assert torch.equal(together.y[r], alone.y)
 
 
-@pytest.mark.parametrize(("steps", "expected"), [(1, 1), (5, 5), (10_000, LIVE_EVALUATIONS)])
-def test_evaluation_steps_start_early_and_end_at_the_end(steps: int, expected: int) -> None:
-    at = evaluation_steps(steps)
+@pytest.mark.parametrize(("steps", "expected"), [(1, 1), (5, 4), (300, 6), (10_000, 24)])
+def test_evaluation_steps_start_early_end_at_the_end_and_are_fewer_in_short_runs(steps: int, expected: int) -> None:
+    at = evaluation_steps(steps, trained_rows=steps * 256, live_rows=1000)
     assert at == sorted(set(at))
     assert at[-1] == steps
     assert 1 <= at[0] <= max(1, steps // 50)
     assert len(at) == expected
+
+
+def test_stopping_ends_it_within_a_step() -> None:
+    made = job([0], Budget(epochs=1000, batch_size=64))
+    training = train(made)
+    next(training)
+    made.stop.set()
+    assert list(training) == []
 
 
 def test_budget_counts_steps() -> None:

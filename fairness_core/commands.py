@@ -1,0 +1,315 @@
+"""What the commands of the command line do; __main__.py reads the arguments and turns errors into exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from fairness_core import audit, metrics, runner, sweep
+from fairness_core.config import Option, Options, RunConfig, UserError, resolve
+from fairness_core.records import Progress, Run
+from fairness_core.store import Store
+
+CANCELLED = 130
+MOST_RUNS = 10_000
+SECTIONS = ("method", "model", "training", "dataset")
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+Result = dict[str, Any]
+
+
+def data_dir(args: argparse.Namespace) -> Path | None:
+    """Where data sets that are not bundled lie: --data-dir, else FAIRNESS_DATA_DIR, else nowhere."""
+    given = args.data_dir or os.environ.get("FAIRNESS_DATA_DIR")
+    return Path(given).expanduser().absolute() if given else None
+
+
+def catalogue(store: Store | None, folder: Path | None) -> dict[str, Any]:
+    """What exists: as the runner published it, else built here (which loads torch) and kept for the next time."""
+    known = store.catalogue() if store and folder is None else None
+    if known is not None:
+        return known
+    from fairness_core.catalogue import build
+
+    built = build(folder)
+    if store and folder is None:
+        store.publish_catalogue(built)
+    return built
+
+
+# -- list
+
+
+def list_all(args: argparse.Namespace) -> int:
+    """Methods, data sets, models, metrics and their controls."""
+    store = Store(args.store) if (Path(args.store) / "store.db").exists() else None
+    found = {**catalogue(store, data_dir(args)), "metrics": {n: m.to_json() for n, m in metrics.METRICS.items()}}
+    if args.json:
+        print_json(found)
+        return 0
+    for section in ("datasets", "models", "methods", "metrics"):
+        print(f"{section}:")
+        for name, entry in found[section].items():
+            settings = ", ".join(c["name"] for c in entry.get("controls", []))
+            print(f"  {name:<34} {entry['title']}" + (f" [{settings}]" if settings else ""))
+    print("training: " + ", ".join(c["name"] for c in found["training"]["controls"]))
+    return 0
+
+
+# -- train and sweep
+
+
+def train(args: argparse.Namespace) -> int:
+    """One run, from the store if it is there."""
+    store = Store(args.store)
+    folder = data_dir(args)
+    if args.run is not None:
+        known = store.run(args.run)
+        if known is None:
+            raise UserError(f"There is no run {args.run!r} in {store.root}; the page Runs lists those there are.")
+        config = known.config
+    else:
+        config = configuration(args, catalogue(store, folder), args.seed)
+    status = run_all(store, [config], (), folder)
+    if status == 0:
+        run = store.run(config.id)
+        assert run is not None
+        report = result(store, run)
+        print_json(report) if args.json else print_result(report)
+    return status
+
+
+def sweep_over(args: argparse.Namespace) -> int:
+    """The runs of a sweep, trained together, and their frontier."""
+    metrics.metric(args.performance), metrics.metric(args.fairness)  # a wrong name is told before the training
+    store = Store(args.store)
+    folder = data_dir(args)
+    known = catalogue(store, folder)
+    base = configuration(args, known, 0)
+    over, values = swept(args.over, known["methods"][base.method])
+    seeds = seed_list(args.seeds, len(values) or 1)
+    points = [configuration(args, known, 0, {over: value}) for value in values] if over else [base]
+    configs = [replace(point, seed=seed) for point in points for seed in seeds]
+    # Only the trade-off may differ inside a stack; any other control makes each value a job of its own.
+    vary = [over] if over and over == known["methods"][base.method]["tradeoff"] else []
+    spec = {"over": over, "values": values, "seeds": seeds, "base": base.to_json()}
+    sweep_id = store.submit_sweep(spec, configs, vary)
+    status = run_all(store, configs, vary, folder)
+    if status == 0:
+        report = sweep_result(store, sweep_id, args.performance, args.fairness)
+        print_json(report) if args.json else print_front(report)
+    return status
+
+
+def configuration(
+    args: argparse.Namespace, known: Mapping[str, Any], seed: int | str, more: Options | None = None
+) -> RunConfig:
+    """The run that the arguments describe; `more` are further method options."""
+    given = settings(args, known)
+    return resolve(
+        known,
+        dataset=args.dataset,
+        method=args.method,
+        model=args.model,
+        seed=seed,
+        dataset_options=given["dataset"],
+        model_options=given["model"],
+        method_options={**given["method"], **(more or {})},
+        training=given["training"],
+    )
+
+
+def settings(args: argparse.Namespace, known: Mapping[str, Any]) -> dict[str, dict[str, Option]]:
+    """--set and the options with names of their own, by what they belong to (method, model, training, dataset)."""
+    given: dict[str, dict[str, Option]] = {section: {} for section in SECTIONS}
+    named = {"training": ("epochs", "batch_size", "lr"), "dataset": ("sensitive", "target")}
+    for section, names in named.items():
+        given[section] = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    for text in args.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text!r} has no value; write NAME=VALUE, such as lam=1.")
+        section, dot, rest = name.partition(".")
+        if not dot or section not in SECTIONS:
+            section, rest = section_of(name, args, known), name
+        given[section][rest] = value
+    return given
+
+
+def section_of(name: str, args: argparse.Namespace, known: Mapping[str, Any]) -> str:
+    """Whose setting a plain name is: the method's if it has it, else the model's, the training's or the data set's."""
+    for section in SECTIONS:
+        entries = known["training"] if section == "training" else known[section + "s"].get(getattr(args, section), {})
+        if any(c["name"] == name for c in entries.get("controls", [])):
+            return section
+    return "method"
+
+
+def swept(text: str | None, method: Mapping[str, Any]) -> tuple[str | None, list[float]]:
+    """The control and the values of --over NAME=VALUES; without it the method's trade-off and its own grid."""
+    if text is None:
+        return method["tradeoff"], list(method["grid"])
+    name, equals, values = text.partition("=")
+    if not equals:
+        raise UserError(f"--over {text!r} has no values; write NAME=LOW:HIGH:COUNT, such as lam=0:4:21.")
+    return name, sweep.grid(values)
+
+
+def seed_list(text: str, n_values: int) -> list[int]:
+    """0..N-1 from --seeds N."""
+    most = MOST_RUNS // n_values
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise UserError(f"--seeds {text} is not possible; give a whole number from 1 to {most}.")
+    return list(range(int(text)))
+
+
+def run_all(store: Store, configs: Sequence[RunConfig], vary: Sequence[str], folder: Path | None) -> int:
+    """Train what the store does not have; the exit status, after one sentence on stderr if it is not 0."""
+    from fairness_core.worker import run_inline
+
+    try:
+        ids = run_inline(configs, store, vary=vary, data_dir=folder, on_event=show_progress)
+    finally:
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr)
+    ended = store.runs(ids)
+    failed = ended[ended["status"] == "failed"]
+    if len(failed):
+        print(failed.iloc[0]["error"], file=sys.stderr)
+        return 1
+    if (ended["status"] != "done").any() or len(ended) < len(set(ids)):
+        print("Cancelled.", file=sys.stderr)
+        return CANCELLED
+    return 0
+
+
+def show_progress(progress: Progress) -> None:
+    """One line on stderr that replaces itself: how far, and how long still."""
+    share = 100 * progress.done_steps / max(progress.all_steps, 1)
+    left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
+    n = sum(progress.counts.values())
+    what = f"training {n} models" if n > 1 else "training"
+    start, end = ("\r\x1b[K", "") if sys.stderr.isatty() else ("", "\n")
+    print(f"{start}{what}: {share:.0f} %{left}", end=end, file=sys.stderr, flush=True)
+
+
+# -- results
+
+
+def result(store: Store, run: Run) -> Result:
+    """A finished run as --json prints it; metrics are those of the test split, as fractions."""
+    counts = store.confusions([run.id], "test")[run.id]
+    return {
+        "id": run.id,
+        "config": run.config.to_json(),
+        "split": "test",
+        "metrics": metrics.evaluate(counts),
+        "confusion": counts,
+        **{name: run.info[name] for name in ("groups", "classes", "seconds", "flags")},
+    }
+
+
+def sweep_result(store: Store, sweep_id: str, performance: str, fairness: str) -> Result:
+    """The runs of a sweep and, chosen on validation, the rows of its frontier."""
+    made = store.sweep(sweep_id)
+    assert made is not None
+    runs = [run for run in map(store.run, made.run_ids) if run is not None]
+    validation, test = (store.confusions(made.run_ids, stage) for stage in ("validation", "test"))
+    points = sweep.points(store.runs(made.run_ids), validation, test, performance, fairness)
+    front = sweep.frontier(points).query("on_front").drop(columns="on_front")
+    volumes = {
+        split: sweep.hypervolume(front[f"{split}_gap"], front[f"{split}_performance"])
+        for split in ("validation", "test")
+    }
+    return {
+        "id": sweep_id,
+        "spec": made.spec,
+        "runs": [result(store, run) for run in runs],
+        "front": front.to_dict("records"),
+        "metrics": {"hypervolume": volumes["test"], "hypervolume_validation": volumes["validation"]},
+        "performance": performance,
+        "fairness": fairness,
+        "seconds": sum(run.info["seconds"] for run in runs),
+    }
+
+
+def print_json(data: object) -> None:
+    """One line; NaN becomes null."""
+    print(orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode(), flush=True)
+
+
+def print_result(report: Result) -> None:
+    print(f"run {report.get('id', '')} ({report['split']})".replace("run  ", ""))
+    for name, value in report["metrics"].items():
+        interval = report.get("intervals", {}).get(name)
+        shown = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
+        print(f"  {name:<36} {value:8.4f}{shown}")
+    for flag in report["flags"]:
+        print(f"  note: {flag}")
+
+
+def print_front(report: Result) -> None:
+    print(f"sweep {report['id']}: {len(report['runs'])} runs, frontier chosen on validation, shown on test")
+    print(f"  {'lam':>8} {report['performance']:>24} {report['fairness']:>34}")
+    for row in report["front"]:
+        print(f"  {row['lam']:8.3g} {row['test_performance']:24.4f} {row['test_gap']:34.4f}")
+
+
+# -- the other commands
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Audit predictions in a CSV file."""
+    report = audit.audit(
+        Path(args.file), args.target, args.prediction, audit.names(args.sensitive), args.score, args.positive
+    )
+    print_json(report) if args.json else print_result(report)
+    return 0
+
+
+def reproduce(args: argparse.Namespace) -> int:
+    """A table of a paper, run with our code beside the printed figures."""
+    from fairness_core.reproduce import TABLES
+
+    if args.table not in TABLES:
+        raise UserError(f"There is no table {args.table!r}; choose one of {', '.join(TABLES)}.")
+    report = TABLES[args.table](args.quick, data_dir(args))
+    if args.json:
+        print_json(report)
+    else:
+        for row in report["rows"]:
+            print(", ".join(f"{name}: {value}" for name, value in row.items()))
+    return 0
+
+
+def bench(args: argparse.Namespace) -> int:
+    """A script of benchmarks/: ratios from one run."""
+    names = sorted(p.stem for p in BENCHMARKS.glob("*.py") if not p.stem.startswith("_"))
+    if args.name not in names:
+        raise UserError(f"There is no benchmark {args.name!r}; choose one of {', '.join(names) or 'none'}.")
+    spec = importlib.util.spec_from_file_location(f"benchmarks.{args.name}", BENCHMARKS / f"{args.name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    report = module.run(args.quick)
+    if args.json:
+        print_json(report)
+    else:
+        for name, value in report.items():
+            print(f"{name}: {value}")
+    return 0
+
+
+def run_runner(args: argparse.Namespace) -> int:
+    """Serve a store until nobody needs it."""
+    runner.serve(args.store, data_dir(args), slots=args.slots, idle=args.idle, lock_fd=args.lock_fd)
+    return 0
