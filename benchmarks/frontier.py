@@ -143,9 +143,8 @@ def run(quick: bool = False) -> dict[str, Any]:
         if k < 3:
             seconds, validation, test = train(configs)
             sweeps.append(seconds / len(configs))
-        say(
-            f"alpha {alpha}: fairlearn {fairlearn[-1]:.2f} s, ours alone {singles[-1]:.2f} s, in the sweep {sweeps[-1]:.3f} s"
-        )
+        took = f"{fairlearn[-1]:.2f} s, ours alone {singles[-1]:.2f} s, in the sweep {sweeps[-1]:.3f} s"
+        say(f"alpha {alpha:g}: Fairlearn {took}")
     peak = peak_flops()
     return {
         **speed(fairlearn, singles, sweeps, network_flops(data, epochs), peak),

@@ -15,7 +15,7 @@ from fairness_core.methods.base import InProcessing, adversary_network, guessed_
 from fairness_core.models import Classifier
 from fairness_core.training import Batch, Learner, backward, row_losses, task_loss
 
-GRID = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5)
+GRID = (0, 0.2, 0.4, 0.6, 0.8, 1, 1.3, 1.6, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 15, 20)
 
 
 @register

@@ -13,7 +13,7 @@ from fairness_core.config import control
 from fairness_core.methods.base import NOTIONS, PredictionAdversary, adversary_input, adversary_loss, register
 from fairness_core.training import Batch, Learner, task_loss
 
-GRID = (0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.2, 1.5, 1.8, 2, 2.5, 3, 3.5, 4, 5)
+GRID = (0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5)
 
 
 @register

@@ -329,7 +329,7 @@ class TestFlags:
         assert metrics.is_trivial(np.stack([rare, blind])).tolist() == [True, False]
 
     def test_explain_is_one_sentence(self):
-        for flag in ("trivial", "aod_cancels", "empty_cell:a, b,c", "small_group:x,y"):
+        for flag in ("trivial", "aod_cancels", "empty_cell:a, b,c", "small_group:x,y", "diverged:12"):
             assert metrics.explain(flag).count(".") == 1
         with pytest.raises(UserError, match="'nonsense'"):
             metrics.explain("nonsense")

@@ -1,0 +1,76 @@
+"""What do live events cost a run? The same training with and without them, in one process, turn and turn about.
+
+On: live evaluations on the validation sample, and every event written to a store by the worker's own code. Off: the
+same training, evaluated only at the end and written nowhere. overhead is the median of the paired ratios, less one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fairness_core import catalogue, worker
+from fairness_core.config import RunConfig, resolve
+from fairness_core.experiment import fit
+from fairness_core.store import Store
+
+
+def watched(configs: list[RunConfig]) -> float:
+    """Seconds with events, through the store."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        start = time.perf_counter()
+        worker.run_inline(configs, store, vary=["lam"])
+        seconds = time.perf_counter() - start
+        assert all(run == "done" for run in store.runs([c.id for c in configs])["status"])
+    return seconds
+
+
+def unwatched(configs: list[RunConfig]) -> float:
+    """Seconds of the training alone."""
+    start = time.perf_counter()
+    for _ in fit(configs, live=False):
+        pass
+    return time.perf_counter() - start
+
+
+def overhead(configs: list[RunConfig], rounds: int) -> dict[str, float]:
+    pairs = []
+    for k in range(rounds):
+        order = (watched, unwatched) if k % 2 else (unwatched, watched)
+        seconds = {action.__name__: action(configs) for action in order}
+        pairs.append((seconds["watched"], seconds["unwatched"]))
+    on, off = np.array(pairs).T
+    return {"overhead": float(np.median(on / off) - 1), "seconds_on": float(np.median(on)), "pairs": len(pairs)}
+
+
+def run(quick: bool = False) -> dict[str, Any]:
+    """One run and a sweep of 42, 10 epochs (quick: 2)."""
+    known, epochs, rounds = catalogue.build(), 2 if quick else 10, 3 if quick else 7
+    grid = known["methods"]["adversarial"]["grid"]
+    configs = [
+        resolve(
+            known,
+            dataset="adult",
+            method="adversarial",
+            method_options={"lam": lam},
+            training={"epochs": epochs},
+            seed=seed,
+        )
+        for seed in (0, 1)
+        for lam in grid
+    ]
+    unwatched(configs[:2])  # warm-up
+    return {"one_run": overhead(configs[10:11], rounds), "sweep_of_42": overhead(configs, max(3, rounds // 2))}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    print(json.dumps(run(parser.parse_args().quick)))
