@@ -102,9 +102,13 @@ def test_the_slider_belongs_to_the_selected_method_alone():
 
 
 def test_spread_reaches_from_low_to_high():
-    bars = trace(drawn(points()), "points:a").error_y
-    assert bars.array == pytest.approx([0.02] * 3)
-    assert bars.arrayminus == pytest.approx([0.02] * 3)
+    lines = trace(drawn(points()), "spread")
+    first = np.column_stack([lines.x, lines.y])[:5]
+    assert first[:2] == pytest.approx(np.array([[0.19, 0.85], [0.21, 0.85]]))
+    assert np.isnan(first[2]).all()  # the pen is lifted between the two
+    assert first[3:] == pytest.approx(np.array([[0.20, 0.83], [0.20, 0.87]]))
+    both = pd.concat([points("a"), points("b", index=1)], ignore_index=True)
+    assert sum(t.meta == "spread" for t in drawn(both).data) == 1
 
 
 def test_a_frontier_without_any_point_is_still_a_chart():

@@ -1,0 +1,122 @@
+"""Pictures of every page in every state, light and dark, 1440 and 800 wide: `python benchmarks/screenshots.py FOLDER`.
+
+The states are synthetic (tests/synthetic.py): no training is waited for, and two runs of this script show the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, expect
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the server and the sweep are those of the tests
+
+from fairness_core import catalogue as catalogues  # noqa: E402
+from fairness_core.store import Store  # noqa: E402
+from tests import served, synthetic  # noqa: E402
+
+WIDTHS, SCHEMES = (1440, 800), ("light", "dark")
+HEIGHT = 1500  # the main area scrolls by itself, so a whole page needs a tall window
+LAST = {
+    "frontier-failed": ".st-key-again",
+    "frontier": ".eq-id-frontier .js-plotly-plot",
+    "train-done": ".eq-id-curves .js-plotly-plot",
+    "train-running": ".eq-id-curves .js-plotly-plot",
+    "train": ".st-key-train button",
+    "runs-empty": "[data-testid=stPageLink]",
+    "runs": "[data-testid=stDataFrame]",
+}
+KILLED = "The training process was killed (signal 9) at step 5 of 25; press Train again to repeat it."
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    catalogue = catalogues.build()
+    with tempfile.TemporaryDirectory() as place, served.chromium() as browser:
+        with _served(Path(place) / "empty", catalogue) as (url, _):
+            _shoot(browser, url, {"train-empty": "train", "runs-empty": "runs"}, folder)
+        with _served(Path(place) / "full", catalogue) as (url, store):
+            _shoot(browser, url, _states(store, catalogue), folder)
+
+
+@contextmanager
+def _served(root: Path, catalogue: Mapping[str, Any]) -> Iterator[tuple[str, Store]]:
+    store = Store(root)
+    store.publish_catalogue(catalogue)
+    server = served.start(root)
+    try:
+        yield server.url, store
+    finally:
+        server.stop()
+
+
+def _states(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
+    """Bring the store into every state a page can show; the addresses that show them."""
+    done = synthetic.fill(store, catalogue)
+    running, runs = synthetic.submit_sweep(store, catalogue, method="parity")
+    synthetic.claim(store)
+    for i, run in enumerate(map(store.run, runs)):
+        assert run is not None
+        if i < len(runs) // 2:
+            synthetic.finish(store, run.config)
+        else:
+            synthetic.advance(store, run.config, 12)
+    failed, runs = synthetic.submit_sweep(store, catalogue, method="adversarial_grl", seeds=(0, 1))
+    synthetic.claim(store)
+    for run_id in runs:
+        store.finish(run_id, "failed", error=KILLED)
+    live, dead = (
+        dataclasses.replace(synthetic.configured(catalogue, "adversarial_zhang", lam=1.0), seed=seed) for seed in (7, 8)
+    )
+    store.submit([live, dead])
+    synthetic.claim(store)
+    synthetic.advance(store, live, 14)
+    store.finish(dead.id, "failed", error=KILLED)
+    return {
+        "frontier-done": f"?sweep={done.sweep_id}",
+        "frontier-running": f"?sweep={running}",
+        "frontier-failed": f"?sweep={failed}",
+        "frontier-bad-address": "?sweep=nonsense&lam=abc",
+        "train-done": f"train?run={done.run_ids[52]}",
+        "train-running": f"train?run={live.id}",
+        "train-failed": f"train?run={dead.id}",
+        "train-bad-address": "train?run=nonsense",
+        "runs-sweeps": "runs",
+        "runs-runs": "runs?show=runs",
+    }
+
+
+def _shoot(browser: Browser, url: str, addresses: Mapping[str, str], folder: Path) -> None:
+    for width in WIDTHS:
+        for scheme in SCHEMES:
+            context = browser.new_context(
+                viewport={"width": width, "height": HEIGHT},
+                color_scheme="dark" if scheme == "dark" else "light",
+                reduced_motion="reduce",
+            )
+            page = context.new_page()
+            for name, address in addresses.items():
+                page.goto(f"{url}/{address}")
+                _complete(page, name)
+                page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
+                print(f"{name}-{width}-{scheme}.png", flush=True)
+            context.close()
+
+
+def _complete(page: Page, name: str) -> None:
+    """Wait for what this state shows last, then for the charts and for the end of the fade-in."""
+    last = next(selector for start, selector in LAST.items() if name.startswith(start))
+    expect(page.locator(last).first).to_be_visible(timeout=60_000)
+    expect(page.locator(".eq-plot:not(.js-plotly-plot)")).to_have_count(0, timeout=30_000)
+    page.wait_for_timeout(700)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "screenshots"))

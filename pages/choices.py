@@ -1,0 +1,201 @@
+"""Which sweep the frontier page shows: what the address asks for, what the controls say, and what lies in the store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pages
+from fairness_core import sweep
+from fairness_core.config import Catalogue, Control, Option, RunConfig, UserError, content_hash, resolve
+from fairness_core.store import Store, Sweep
+
+FIRST = {"dataset": "adult", "group": "sex", "method": "adversarial"}  # what a first visit trains by itself
+SEEDS = 5
+GRID = "0:4:21"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep somebody may want: its description, the runs it needs, and the untreated runs it is compared with."""
+
+    spec: Mapping[str, Any]
+    runs: Sequence[RunConfig]
+    anchors: Sequence[RunConfig]
+
+    @property
+    def id(self) -> str:
+        return content_hash(self.spec)
+
+    @property
+    def base(self) -> RunConfig:
+        return RunConfig.from_json(self.spec["base"])
+
+
+def plan(
+    catalogue: Catalogue,
+    *,
+    dataset: str,
+    method: str,
+    values: Sequence[float],
+    seeds: int,
+    model: str = "mlp",
+    options: Mapping[str, Mapping[str, Option]] | None = None,
+) -> Plan:
+    """The sweep over λ = `values` with seeds 0 to seeds - 1; options: dataset, model, method, training -> settings.
+
+    Raises UserError for anything that cannot be trained.
+    """
+    given = options or {}
+    base = resolve(
+        catalogue, dataset=dataset, model=model, method=method, dataset_options=given.get("dataset"),
+        model_options=given.get("model"), method_options=given.get("method"), training=given.get("training"),
+    )  # fmt: skip
+    over = tradeoff(catalogue, method)
+    checked = [float(over.parse(value)) for value in values]
+    spec = {"over": over.name, "values": checked, "seeds": list(range(seeds)), "base": base.to_json()}
+    return from_spec(catalogue, spec)
+
+
+def from_spec(catalogue: Catalogue, spec: Mapping[str, Any]) -> Plan:
+    """The plan a stored sweep was made from."""
+    base, over = RunConfig.from_json(spec["base"]), spec["over"]
+    runs = [
+        dataclasses.replace(base.with_option(over, value), seed=seed)
+        for value in spec["values"]
+        for seed in spec["seeds"]
+    ]
+    untreated = resolve(
+        catalogue, dataset=base.dataset, model=base.model, method="erm", dataset_options=base.dataset_options,
+        model_options=base.model_options, training=base.training,
+    )  # fmt: skip
+    anchors = [dataclasses.replace(untreated, seed=seed) for seed in spec["seeds"]]
+    return Plan(spec, runs, anchors)
+
+
+def default_plan(catalogue: Catalogue, dataset: str, group: str, method: str) -> Plan:
+    """The sweep that is trained when nobody has turned anything."""
+    values = usual_spec(catalogue, method)["values"]
+    options = {"dataset": {"sensitive": group}}
+    return plan(catalogue, dataset=dataset, method=method, values=values, seeds=SEEDS, options=options)
+
+
+def usual_spec(catalogue: Catalogue, method: str) -> dict[str, Any]:
+    """The values and seeds of a sweep nobody has changed."""
+    return {"values": default_values(catalogue, method), "seeds": list(range(SEEDS))}
+
+
+def default_values(catalogue: Catalogue, method: str) -> list[float]:
+    """The grid the method declares for its trade-off; 21 even steps up to 4 if it declares none."""
+    return list(catalogue["methods"][method]["grid"]) or sweep.grid(GRID)
+
+
+def tradeoff(catalogue: Catalogue, method: str) -> Control:
+    """The control that moves along the frontier; UserError for a method without one."""
+    entry = catalogue["methods"].get(method)
+    if entry is None or not entry["tradeoff"]:
+        known = ", ".join(treated(catalogue))
+        raise UserError(f"There is no method {method!r} with a trade-off; choose one of {known}.")
+    return next(c for c in pages.declared(entry) if c.name == entry["tradeoff"])
+
+
+def treated(catalogue: Catalogue) -> list[str]:
+    """The methods that have a frontier."""
+    return [name for name, entry in catalogue["methods"].items() if entry["tradeoff"]]
+
+
+def groupings(catalogue: Catalogue, dataset: str) -> list[str]:
+    """The sensitive attributes a data set offers."""
+    entry = catalogue["datasets"][dataset]
+    return next((list(c.choices) for c in pages.declared(entry) if c.name == "sensitive"), [])
+
+
+def submit(store: Store, wanted: Plan) -> str:
+    """Queue the untreated runs, then the sweep; what is trained already costs nothing. Returns the sweep's id."""
+    store.submit(wanted.anchors)
+    made = store.submit_sweep(wanted.spec, wanted.runs, vary=[wanted.spec["over"]])
+    pages.wake_runner()
+    return made
+
+
+def stored(store: Store, catalogue: Catalogue, dataset: str, group: str, method: str) -> Sweep | None:
+    """The default sweep of these three if it was ever submitted, else the newest one of them, else None."""
+    usual = store.sweep(default_plan(catalogue, dataset, group, method).id)
+    if usual is not None:
+        return usual
+    table = store.sweeps()
+    fits = table[(table["dataset"] == dataset) & (table["method"] == method)]
+    for sweep_id in fits["id"]:
+        found = store.sweep(sweep_id)
+        if found is not None and found.spec["base"]["dataset_options"].get("sensitive") == group:
+            return found
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------- the address
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the address of the page asks for, and one sentence for everything in it that cannot be had."""
+
+    dataset: str
+    group: str
+    method: str
+    sweep: Sweep | None
+    first_visit: bool
+    problems: tuple[str, ...]
+
+
+def read_address(store: Store, catalogue: Catalogue, parameters: Mapping[str, str]) -> Asked:
+    """Check ?sweep=, or ?data=, ?group=, ?method=; whatever cannot be had falls back to the first visit's."""
+    problems: list[str] = []
+    found = store.sweep(parameters["sweep"]) if "sweep" in parameters else None
+    if found is not None and not _usable(catalogue, found):
+        problems.append(
+            f"The sweep {found.id} was made with a data set or method that is no longer there; train it anew."
+        )
+        found = None
+    elif found is None and "sweep" in parameters:
+        problems.append(f"There is no sweep {parameters['sweep'][:40]!r} in this store; here is the first one instead.")
+    if found is not None:
+        base = RunConfig.from_json(found.spec["base"])
+        group = str(base.dataset_options.get("sensitive", ""))
+        return Asked(base.dataset, group, base.method, found, False, tuple(problems))
+    dataset = one_of(parameters, "data", list(catalogue["datasets"]), FIRST["dataset"], problems)
+    group = one_of(parameters, "group", groupings(catalogue, dataset), FIRST["group"], problems)
+    method = one_of(parameters, "method", treated(catalogue), FIRST["method"], problems)
+    chosen = {"data", "group", "method"} & parameters.keys() and not problems
+    return Asked(dataset, group, method, stored(store, catalogue, dataset, group, method), not chosen, tuple(problems))
+
+
+def _usable(catalogue: Catalogue, found: Sweep) -> bool:
+    base = found.spec["base"]
+    return base["dataset"] in catalogue["datasets"] and base["method"] in treated(catalogue)
+
+
+def one_of(parameters: Mapping[str, str], name: str, choices: Sequence[str], fallback: str, problems: list[str]) -> str:
+    """The parameter if it is one of the choices; else the fallback, with a sentence if something else was asked for."""
+    usual = fallback if fallback in choices else choices[0]
+    asked = parameters.get(name)
+    if asked is None or asked in choices:
+        return asked or usual
+    offered = f"one of {', '.join(choices)}" if len(choices) <= 6 else "one from the list"
+    problems.append(f"There is no {name} {asked[:40]!r}; choose {offered}. Showing {usual}.")
+    return usual
+
+
+def number(
+    parameters: Mapping[str, str], name: str, symbol: str, low: float, high: float, problems: list[str]
+) -> float | None:
+    """A number of the address inside [low, high]; None if there is none, with a sentence if it is no such number."""
+    asked = parameters.get(name)
+    if asked is None:
+        return None
+    try:
+        return float(Control(name, "float", low, low, high).parse(asked))
+    except UserError:
+        problems.append(f"{symbol} = {asked[:40]} cannot be shown; choose a number from {low:g} to {high:g}.")
+        return None

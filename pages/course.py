@@ -1,0 +1,273 @@
+"""How one run went: its curves, its groups and the sentence about its result, drawn live or afterwards."""
+
+from __future__ import annotations
+
+import pprint
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+import pages
+from fairness_core import figures, metrics, outcomes
+from fairness_core.config import RunConfig, UserError, resolve
+from fairness_core.store import Run
+from pages import explorer
+
+EVERY = "accuracy"  # the performance this page speaks of
+
+
+def gap_names() -> list[str]:
+    """The measures of a gap, smallest is best, most asked for first."""
+    first = ["demographic_parity_difference", "equalized_odds_difference", "average_absolute_odds_difference"]
+    others = [m.name for m in metrics.METRICS.values() if m.kind == "fairness" and m.better == "lower"]
+    return first + [name for name in others if name not in first]
+
+
+def gap_picker(width: int) -> str:
+    """Choose the gap that train and runs speak of; it is part of their address (?measure=name)."""
+    names = gap_names()
+    asked = st.query_params.get("measure", names[0])
+    if asked not in names:
+        st.warning(f"There is no gap {asked[:40]!r}; choose one from the list.", icon=":material/error:")
+    elif "gap-picker" not in st.session_state:
+        st.session_state["gap-picker"] = asked
+    chosen = st.selectbox("Gap", names, key="gap-picker", format_func=gap_title, persist_state="session", width=width)
+    if chosen != names[0]:
+        st.query_params["measure"] = chosen
+    elif asked in names:
+        st.query_params.pop("measure", None)
+    return chosen
+
+
+def gap_title(name: str) -> str:
+    return metrics.METRICS[name].title
+
+
+def untreated(catalogue: dict[str, Any], config: RunConfig) -> RunConfig:
+    """The run with the same data, network, training and seed but no debiaser."""
+    return resolve(
+        catalogue,
+        dataset=config.dataset,
+        method="erm",
+        model=config.model,
+        seed=config.seed,
+        dataset_options=config.dataset_options,
+        model_options=config.model_options,
+        training=config.training,
+    )
+
+
+def outdated(catalogue: dict[str, Any], config: RunConfig) -> str | None:
+    """Why a stored run's settings mean nothing to the present code, or None if they do."""
+    try:
+        resolve(catalogue, **{k: v for k, v in config.to_json().items() if k not in ("data_hash", "format")})
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def waiting(run: Run, now: float) -> str:
+    """What an unfinished run is doing, how far it is and how long it will take."""
+    if run.status == "queued":
+        ahead = run.position - 1
+        return "Next in the queue" if ahead <= 0 else f"Waiting: {ahead} job{'s' if ahead > 1 else ''} ahead"
+    if run.status == "starting" or not run.step or not run.started:
+        return "Starting"
+    left = (now - run.started) * (run.of - run.step) / run.step
+    return f"Step {run.step:,} of {run.of:,}, about {pages.duration(left)} left"
+
+
+# -------------------------------------------------------------------------------------------------------------- screen
+
+
+def draw(catalogue: dict[str, Any], run: Run, measure: str) -> None:
+    """The sentence, the curves, the groups and the confusion matrices, as far as they are known."""
+    live = live_events(run)
+    final = pages.store().confusions([run.id], "test").get(run.id)
+    newest = final if final is not None else (live["confusion"].iloc[-1] if len(live) else None)
+    if live.empty and run.status in ("failed", "cancelled"):
+        return
+    before = _before(catalogue, run) if final is not None else None
+    blocks = [_curves(catalogue, run, live, measure), *_gauge_words(catalogue, run)]
+    if newest is None:
+        blocks.append(
+            explorer.text("wait", ["Accuracy per group appears here with the first numbers."], area="right", muted=True)
+        )
+    else:
+        groups = group_names(run, len(newest))
+        if final is not None:
+            blocks.insert(0, explorer.text("sentence", [sentence(run, before, final, groups, measure)]))
+        blocks += _groups(catalogue, run, newest, before, groups, "test split" if final is not None else LIVE)
+    explorer.explorer(blocks, key="curves", revision=run.id)
+    if final is not None:
+        for flag in metrics.flags(final, groups, run.info.get("classes")):
+            st.caption(f":material/warning: {metrics.explain(flag)}")
+
+
+LIVE = "validation sample"
+
+
+def sentence(run: Run, before: np.ndarray | None, after: np.ndarray, groups: list[str], measure: str) -> str:
+    """The result in words: against the untreated model where that is known, else by itself."""
+    if before is None:
+        return own_sentence(after, run, measure)
+    lam, seed = float(run.config.method_options.get("lam", 0.0)), run.config.seed
+    return outcomes.sentence({seed: before}, {seed: after}, lam=lam, groups=groups, fairness=measure)
+
+
+def own_sentence(C: np.ndarray, run: Run, measure: str) -> str:
+    """Gap and accuracy of one model with their intervals, n and split, and nothing to compare them with."""
+    values, ranges = metrics.evaluate(C, [measure, EVERY]), metrics.bootstrap(C, [measure, EVERY])
+    name = outcomes.GAP_NAMES.get(measure, f"the {gap_title(measure)}")
+    low, high = ranges[measure]
+    gap = f"is {100 * values[measure]:.1f} points ({100 * low:.1f} to {100 * high:.1f})"
+    if np.isnan(values[measure]):
+        gap = "is not defined on these rows"
+    return (
+        f"{name[0].upper()}{name[1:]} {gap}, accuracy {pages.percent(values[EVERY])} "
+        f"({pages.interval(*ranges[EVERY])}); test split, n = {C.sum():,}, seed {run.config.seed}, 95% intervals from "
+        "resampling the rows."
+    )
+
+
+def _before(catalogue: dict[str, Any], run: Run) -> np.ndarray | None:
+    """The untreated model's test tensor, if it is trained and this run is not that model itself."""
+    if run.config.method == "erm":
+        return None
+    twin = untreated(catalogue, run.config).id
+    return pages.store().confusions([twin], "test").get(twin)
+
+
+def group_names(run: Run, n: int) -> list[str]:
+    """The groups' names: the run's own once it is done, else those of a finished run on the same groups."""
+    if groups := run.info.get("groups"):
+        return list(groups)
+    table = pages.store().runs(limit=500)
+    sensitive = run.config.dataset_options.get("sensitive")
+    alike = table[
+        (table["dataset"] == run.config.dataset) & (table["sensitive"] == sensitive) & (table["status"] == "done")
+    ]
+    known = pages.store().info(alike["id"].head(1)).values()
+    return next((list(info["groups"]) for info in known), [f"group {i}" for i in range(n)])
+
+
+def live_events(run: Run) -> pd.DataFrame:
+    """What the run has reported while it learned, one row per evaluation."""
+    history = pages.store().history(run.id)
+    return history[history["stage"] == "training"]
+
+
+def curve_table(live: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """One row per live evaluation: step, the named numbers of training, and the gap and accuracy on the sample."""
+    names = [c for c in live.columns if c not in ("seq", "t", "stage", "of", "confusion")]
+    table = live[names].reset_index(drop=True)
+    if len(live):
+        tensors = np.stack(list(live["confusion"]))
+        for name in dict.fromkeys((measure, "demographic_parity_difference", EVERY)):
+            table[name] = metrics.evaluate(tensors, [name])[name]
+    return table
+
+
+def _curves(catalogue: dict[str, Any], run: Run, live: pd.DataFrame, measure: str) -> explorer.Block:
+    table = curve_table(live, measure)
+    declared = catalogue["methods"][run.config.method]["gauges"]
+    biases = {name: gap_title(name) for name in dict.fromkeys((measure, "demographic_parity_difference"))}
+    rest = [c for c in table.columns if c not in {"step", EVERY, *biases, *declared}]
+    figure = figures.training_curves(
+        table,
+        losses={c: c.replace("_", " ") for c in rest or ["loss"]},
+        biases=biases,
+        gauges={g: g.replace("_", " ") for g in declared},
+        of=run.of or None,
+    )
+    height = 520 if declared else 400
+    return explorer.chart(
+        "curves",
+        figure,
+        alt="Loss, gaps and gauges over the steps",
+        height=height,
+        area="left",
+        heading=f"While it learns ({LIVE})",
+    )
+
+
+def _gauge_words(catalogue: dict[str, Any], run: Run) -> list[explorer.Block]:
+    """What the method's own gauges mean, under their curves."""
+    meanings = catalogue["methods"][run.config.method]["gauges"]
+    said = " ".join(f"{name.replace('_', ' ').capitalize()}: {text}" for name, text in meanings.items())
+    return [explorer.text("gauges", [said], area="left", muted=True)] if said else []
+
+
+def _groups(
+    catalogue: dict[str, Any], run: Run, C: np.ndarray, before: np.ndarray | None, groups: list[str], where: str
+) -> list[explorer.Block]:
+    """Favourable decisions, accuracy and confusion matrix of every group."""
+    colour = pages.method_colour(catalogue, run.config.method)
+    rates, old = metrics.group_rates(C), None if before is None else metrics.group_rates(before)
+    low, high = metrics.wilson(rates["accuracy"] * rates["n"], rates["n"])
+    then = np.full(len(groups), np.nan) if old is None else old["accuracy"]
+    bars = pd.DataFrame({"group": groups, "value": rates["accuracy"], "low": low, "high": high, "before": then})
+    people = [
+        {
+            "group": g,
+            "before": None if old is None else 1000 * old["selection_rate"][i],
+            "now": 1000 * rates["selection_rate"][i],
+        }
+        for i, g in enumerate(groups)
+    ]
+    classes = run.info.get("classes") or catalogue["datasets"][run.config.dataset]["classes"]
+    height = 44 + 40 * len(groups)
+    favourable = catalogue["datasets"][run.config.dataset]["favourable"].capitalize()
+    accuracy = explorer.chart(
+        "groups",
+        figures.group_accuracy(bars, colour=colour),
+        alt="Accuracy of each group with its interval",
+        height=height,
+        area="right",
+        heading=f"Accuracy per group ({where})",
+    )
+    heading = "Confusion matrices, % of the true class"
+    return [
+        explorer.people("people", [people], heading=f"{favourable}, per 1,000 ({where})", colour=colour, area="right"),
+        accuracy,
+        explorer.matrices("matrices", [_matrices(C, before, groups)], heading=heading, classes=classes, area="right"),
+    ]
+
+
+def _matrices(C: np.ndarray, before: np.ndarray | None, groups: list[str]) -> list[dict[str, Any]]:
+    """Per group the cells in reading order: people, share of the true class and, after the end, its change."""
+    share = _share(C)
+    change = None if before is None else share - _share(before)
+    return [
+        {
+            "title": f"{group}, n = {C[i].sum():,}",
+            "kind": "group",
+            "counts": C[i].ravel(),
+            "shares": share[i].ravel(),
+            "changes": None if change is None else change[i].ravel(),
+        }
+        for i, group in enumerate(groups)
+    ]
+
+
+def _share(C: np.ndarray) -> np.ndarray:
+    rows = C.sum(-1, keepdims=True)
+    return np.asarray(C / np.where(rows > 0, rows, np.nan))
+
+
+def python_lines(config: RunConfig) -> str:
+    """The run as Python: a configuration in, a confusion tensor out."""
+    return "\n".join(
+        [
+            "from fairness_core import experiment, metrics",
+            "from fairness_core.config import RunConfig",
+            "",
+            f"config = RunConfig.from_json({pprint.pformat(config.to_json(), width=88, sort_dicts=False)})",
+            "for events in experiment.fit([config]):",
+            "    for _, event in events:",
+            '        if event.stage == "test":',
+            "            print(config.id, metrics.evaluate(event.confusion))",
+        ]
+    )

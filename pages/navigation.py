@@ -1,0 +1,21 @@
+"""The main script of every session: page settings and the list of pages, one question each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+ICON = ASSETS / "icon.svg"  # a named icon would be fetched from elsewhere
+
+st.set_page_config(page_title="Equipoise", page_icon=str(ICON), layout="wide")
+
+PAGES = [
+    st.Page("frontier.py", title="Frontier", icon=":material/show_chart:", default=True),
+    st.Page("train.py", title="Train", icon=":material/model_training:"),
+    st.Page("runs.py", title="Runs", icon=":material/history:"),
+]
+
+st.html(ASSETS / "style.css")
+st.navigation(PAGES, position="top").run()
