@@ -1,11 +1,14 @@
 """How long after λ moves do both charts show it? A real Chromium on a finished sweep of 21 values and 5 seeds.
 
-From the browser's own time of the slider's input event to plotly's `plotly_afterplot` of the second of the two charts
-(frontier, accuracy per group), while the mouse drags the slider one position at a time; and whether a zoom survives it.
+From the browser's own time of the slider's input event to the first frame after both charts (frontier, accuracy per
+group) have drawn, while the mouse drags the slider one position at a time; the same for the full redraw on release.
+`moved` is the share of steps at which ring and bars really are somewhere else than before; zoom_kept says whether a
+zoom survives a drag.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import tempfile
@@ -23,19 +26,32 @@ from fairness_core.store import Store  # noqa: E402
 from tests import served, synthetic  # noqa: E402
 
 CHARTS = (".eq-id-frontier .js-plotly-plot", ".eq-id-accuracy .js-plotly-plot")
-STEPS, QUICK_STEPS = 40, 10
+DRAGS, QUICK_DRAGS, STEPS = 5, 2, 8
 WATCH = """charts => {
-  const state = window.__drag = {input: 0, waiting: new Set(), steps: []};
-  addEventListener('input', event => {
-    if (event.target.id !== 'eq-lam') return;
-    state.input = event.timeStamp;
-    state.waiting = new Set(charts);
-  }, true);
-  for (const chart of charts) {
-    document.querySelector(chart).on('plotly_afterplot', () => {
-      if (state.waiting.delete(chart) && !state.waiting.size) state.steps.push(performance.now() - state.input);
-    });
+  const state = window.__drag = {waiting: new Set(), steps: [], releases: [], seen: []};
+  const [frontier, accuracy] = charts.map(chart => document.querySelector(chart));
+  const uid = frontier._fullData.find(t => t.meta === 'ring').uid;
+  const shown = () => {
+    const ring = frontier.querySelector(`.scatterlayer .trace${uid} .point`).getBoundingClientRect();
+    const bars = [...accuracy.querySelectorAll('.bars path')].map(p => p.getAttribute('d'));
+    return JSON.stringify([ring.x, ring.y, ...bars]);
+  };
+  for (const [kind, times] of [['input', 'steps'], ['change', 'releases']]) {
+    addEventListener(kind, event => {
+      if (event.target.id !== 'eq-lam') return;
+      state.asked = event.timeStamp;
+      state.times = state[times];
+      state.waiting = new Set(charts);
+    }, true);
   }
+  [frontier, accuracy].forEach((plot, i) => plot.on('plotly_afterplot', () => {
+    if (!state.waiting.delete(charts[i]) || state.waiting.size) return;
+    const {asked, times} = state;
+    requestAnimationFrame(() => {
+      if (times === state.steps) state.seen.push(shown());
+      times.push(performance.now() - asked);
+    });
+  }));
 }"""
 
 
@@ -53,21 +69,25 @@ def run(quick: bool = False) -> dict[str, Any]:
                 page.goto(f"{server.url}/?sweep={filled.sweep_id}")
                 expect(page.locator(CHARTS[1])).to_be_visible(timeout=60_000)
                 served.settled(page)
-                return _measure(page, QUICK_STEPS if quick else STEPS, len(filled.run_ids))
+                return _measure(page, QUICK_DRAGS if quick else DRAGS, len(filled.run_ids))
         finally:
             server.stop()
 
 
-def _measure(page: Page, steps: int, models: int) -> dict[str, Any]:
+def _measure(page: Page, drags: int, models: int) -> dict[str, Any]:
     page.evaluate(WATCH, list(CHARTS))
-    _drag(page, steps)
-    times = np.array(page.evaluate("window.__drag.steps"))
+    for i in range(drags):
+        _drag(page, STEPS, way=-1 if i % 2 else 1)
+    told: dict[str, Any] = page.evaluate("({...window.__drag, waiting: null, times: null})")
     zoomed = _zoom(page)
-    _drag(page, 4)
+    _drag(page, 3, way=1)
+    steps, seen = np.array(told["steps"]), told["seen"]
     return {
-        "median_ms": round(float(np.median(times)), 1),
-        "p95_ms": round(float(np.percentile(times, 95)), 1),
-        "steps": len(times),
+        "median_ms": round(float(np.median(steps)), 1),
+        "p95_ms": round(float(np.percentile(steps, 95)), 1),
+        "release_median_ms": round(float(np.median(told["releases"])), 1),
+        "steps": len(steps),
+        "moved": float(np.mean([a != b for a, b in itertools.pairwise(seen)])),
         "models": models,
         "zoom_kept": bool(np.allclose(_range(page), zoomed)),
         "cores": os.cpu_count(),
@@ -92,25 +112,26 @@ def _zoom(page: Page) -> list[float]:
     return _range(page)
 
 
-def _drag(page: Page, steps: int) -> None:
-    """To and fro over the slider's 21 positions without letting go, waiting for the charts at each."""
+def _drag(page: Page, steps: int, way: int) -> None:
+    """Take the slider `steps` positions on, waiting for the charts at each, then let go and wait for them again."""
     slider = page.locator("#eq-lam")
     slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     assert box is not None
-    last = int(slider.get_attribute("max") or 0)
-    now, way = int(slider.input_value()), 1
+    last, now = int(slider.get_attribute("max") or 0), int(slider.input_value())
+    way = way if 0 <= now + way * steps <= last else -way
     left, width, height = box["x"] + 11, (box["width"] - 22) / last, box["y"] + box["height"] / 2
     page.mouse.move(left + now * width, height)
     page.mouse.down()
-    drawn: int = page.evaluate("window.__drag.steps.length")
-    for done in range(drawn + 1, drawn + steps + 1):
-        way = -way if not 0 <= now + way <= last else way
-        now += way
-        page.mouse.move(left + now * width, height)
-        page.wait_for_function("n => window.__drag.steps.length >= n", arg=done)
+    for step in range(1, steps + 1):
+        drawn = page.evaluate("window.__drag.steps.length")
+        page.mouse.move(left + (now + way * step) * width, height)
+        page.wait_for_function("n => window.__drag.steps.length > n", arg=drawn)
         page.wait_for_timeout(30)
+    drawn = page.evaluate("window.__drag.releases.length")
     page.mouse.up()
+    page.wait_for_function("n => window.__drag.releases.length > n", arg=drawn)
+    page.wait_for_timeout(800)  # Python has followed by then
 
 
 if __name__ == "__main__":

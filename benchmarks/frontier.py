@@ -92,32 +92,34 @@ def peak_flops() -> float:
     """Floating-point operations per second of a large matrix product on all cores."""
     torch.set_num_threads(cores())
     a = torch.randn(2048, 2048)
-    best = 0.0
+    best = 0.0  # of several: other work on the machine can only slow it down
     for _ in range(6):
         start = time.perf_counter()
         a @ a
-        best = max(best, 2 * 2048**3 / (time.perf_counter() - start))
+        best = max(best, 2.0 * 2048**3 / (time.perf_counter() - start))
     return best
 
 
 def network_flops(data: Dataset, epochs: int) -> float:
     """Matrix-product work of training one 64-64 network: forward, weight gradients, and hidden input gradients."""
-    width = data.train.x.shape[1]
+    width = int(data.train.x.shape[1])
     products = 2 * (width * 64) + 3 * (64 * 64 + 64)
     return 2.0 * products * len(data.train) * epochs
 
 
-def beats(ours: pd.DataFrame, theirs: list[dict[str, float]]) -> list[dict[str, float]]:
-    """For each of Fairlearn's points, our point of no larger validation gap and best validation accuracy, on test."""
+def beside(ours: pd.DataFrame, theirs: list[dict[str, float]], constant: float) -> list[dict[str, Any]]:
+    """For each of Fairlearn's points, our point of no larger validation gap and best validation accuracy, on test.
+
+    Where theirs lies below our smallest gap, ours is the constant model, which anybody has: its accuracy, no gap.
+    """
     rows = []
     for point in theirs:
-        feasible = ours[ours["validation_gap"] <= point[DP]]
-        if feasible.empty:
-            rows.append({**point, "our_lam": float("nan"), "our_accuracy": float("nan"), "our_gap": float("nan")})
-            continue
-        best = feasible.loc[feasible["validation_performance"].idxmax()]
-        won = {"our_lam": best["lam"], "our_accuracy": best["test_performance"], "our_gap": best["test_gap"]}
-        rows.append({**point, **{k: float(v) for k, v in won.items()}})
+        feasible = ours[ours["validation_gap"] <= point[DP]].sort_values("validation_performance")
+        best = feasible.iloc[-1].to_dict() if len(feasible) else None
+        lam, accuracy, gap = (
+            (best["lam"], best["test_performance"], best["test_gap"]) if best else (None, constant, 0.0)
+        )
+        rows.append({**point, "our_lam": lam, "our_accuracy": float(accuracy), "our_gap": float(gap)})
     return rows
 
 
@@ -148,7 +150,7 @@ def run(quick: bool = False) -> dict[str, Any]:
     peak = peak_flops()
     return {
         **speed(fairlearn, singles, sweeps, network_flops(data, epochs), peak),
-        "fairlearn_points": beats(front(configs, validation, test, DP), theirs),
+        "fairlearn_points": beside(front(configs, validation, test, DP), theirs, 1 - float(data.test.y.mean())),
         "average_absolute_odds": odds_point(epochs, seeds),
         "models": len(configs),
         "epochs": epochs,

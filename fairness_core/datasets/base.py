@@ -101,7 +101,7 @@ def encode_table(
     blocks = [(numbers - mean) / np.where(sd > 0, sd, 1.0)]
     names = list(numeric)
     for column, categories in levels.items():
-        codes = pd.Index(categories).get_indexer(frame[column])  # -1 where unknown
+        codes = pd.Index(categories).get_indexer(pd.Index(frame[column]))  # -1 where unknown
         blocks.append(codes[:, None] == np.arange(len(categories)))
         names += [f"{column}={category}" for category in categories]
     return np.concatenate(blocks, axis=1, dtype=np.float32, casting="unsafe"), tuple(names)
