@@ -23,6 +23,8 @@ sys.path.insert(0, str(ROOT))  # the server is that of the tests
 
 from tests import served  # noqa: E402
 
+expect.set_options(timeout=20_000)
+
 POINTS = """() => document.querySelector('.eq-id-frontier .js-plotly-plot')?._fullData
   ?.some(trace => trace.meta?.startsWith?.('points:') && trace.x.length > 0)"""
 PRESSED = """() => {
@@ -32,7 +34,8 @@ PRESSED = """() => {
 }"""
 DRAWN = """old => {
   const plot = document.querySelector('.eq-id-curves .js-plotly-plot');
-  const seen = location.search !== old && plot?._fullData?.some(trace => trace.x.length > 0);
+  const run = new URLSearchParams(location.search).get('run');
+  const seen = run !== old && plot?._fullLayout?.uirevision === run && plot._fullData.some(trace => trace.x.length > 0);
   return seen && window.__pressed !== null ? performance.now() - window.__pressed : false;
 }"""
 
@@ -49,8 +52,9 @@ def run(quick: bool = False) -> dict[str, Any]:
                 try:
                     firsts.append(_first_points(page, server.url))
                     page.locator(".st-key-stop button").click()
+                    expect(page.get_by_text("Training was stopped")).to_be_visible()
                     if k == cold - 1:
-                        metrics = [_first_metric(page, server.url, seed) for seed in range(runs)]
+                        metrics = [_first_metric(page, server, seed) for seed in range(runs)]
                 finally:
                     page.close()
                     server.stop()
@@ -72,22 +76,29 @@ def _first_points(page: Page, url: str) -> float:
     return time.perf_counter() - start
 
 
-def _first_metric(page: Page, url: str, seed: int) -> float:
-    """Seconds by the browser's own clock."""
+def _first_metric(page: Page, server: served.Server, seed: int) -> float:
+    """Seconds by the browser's own clock; returns once the run is over."""
     if seed == 0:
-        page.goto(f"{url}/train")
+        page.goto(f"{server.url}/train")
         expect(page.locator(".st-key-train button")).to_be_enabled(timeout=60_000)
     served.settled(page)
     field = page.locator(".st-key-train-seed input")
     field.fill(str(1000 + seed))
     field.press("Enter")
     served.settled(page)
-    old = page.evaluate("location.search")
+    old = page.evaluate("new URLSearchParams(location.search).get('run')")
     page.evaluate(PRESSED)
     page.locator(".st-key-train button").click()
     seconds = float(page.wait_for_function(DRAWN, arg=old, timeout=60_000).json_value()) / 1000
-    expect(page.locator(".eq-id-sentence")).to_contain_text("test split", timeout=120_000)
+    run_id = page.url.partition("run=")[2].partition("&")[0]
+    served.wait_for(lambda: _done(server, run_id), f"Run {run_id} did not end.")
+    page.wait_for_timeout(1000)
     return seconds
+
+
+def _done(server: served.Server, run_id: str) -> bool:
+    run = server.store.run(run_id)
+    return run is not None and run.status == "done"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pages import choices, course
 from pages.controls import draw_controls, heading
 
 TICK = 0.5  # seconds between two looks at a run that is being trained
+PATIENCE = 0.5  # seconds that Train waits for the first figures, so that the page's next drawing shows them
 
 Form = Sequence[tuple[str, list[Control]]]  # (prefix of the widgets, controls)
 
@@ -148,9 +149,19 @@ def _resolved(
 
 def _train(config: RunConfig) -> None:
     """Submit the run and go on with it in the address; a finished one is simply shown."""
-    st.query_params["run"] = pages.store().submit([config])[0]
+    run_id = pages.store().submit([config])[0]
+    st.query_params["run"] = run_id
     pages.wake_runner()
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and _waits(run_id):
+        time.sleep(0.02)
     st.rerun()
+
+
+def _waits(run_id: str) -> bool:
+    """Has the run not reported yet?"""
+    run = pages.store().run(run_id)
+    return run is not None and run.status in ACTIVE and run.step == 0
 
 
 # --------------------------------------------------------------------------------------------------------------- right
