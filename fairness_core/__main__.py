@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from fairness_core import commands
 from fairness_core.config import UserError
-from fairness_core.runner import IDLE
+from fairness_core.runner import IDLE, SLOTS
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--quick", action="store_true", help="fewer seeds")
 
     serve = command("runner", commands.run_runner)
-    serve.add_argument("--slots", type=whole, default=1, help="jobs at a time (default: 1)")
+    serve.add_argument("--slots", type=whole, default=SLOTS, help=f"jobs at a time (default: {SLOTS})")
     serve.add_argument("--idle", type=float, default=IDLE, help="seconds without page and job until it ends; 0: never")
     serve.add_argument("--lock-fd", type=int, help=argparse.SUPPRESS)
 

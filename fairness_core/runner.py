@@ -27,6 +27,7 @@ POLL = 0.05  # seconds between two looks at the queue
 ROUNDS = 1.0  # seconds between two looks at everything that changes rarely
 GRACE = 3.0  # seconds between asking a job to stop and killing it
 SETTLED = 3.0  # seconds that changed code must rest before the runner starts anew with it
+SLOTS = 2  # jobs at a time: a single run need not wait for a long sweep, nor a sweep for its untreated anchor
 IDLE = 5.0  # seconds without server and job before the runner ends itself
 PACKAGE = Path(__file__).parent
 
@@ -69,7 +70,7 @@ def serve(
     root: Path | str,
     data_dir: Path | None = None,
     *,
-    slots: int = 1,
+    slots: int = SLOTS,
     idle: float = IDLE,
     lock_fd: int | None = None,
 ) -> None:

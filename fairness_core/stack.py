@@ -22,8 +22,9 @@ Layers = list[tuple[str, nn.Module]]
 class Stack:
     """Networks of equal architecture, trained together.
 
-    parameters: name -> leaf tensor (R, ...). Call it, or `features` then `head` (the last layer), with x (rows, D)
-    shared by all replicas or (R, D, rows), each its own; the result is (R, width, rows).
+    parameters: name -> leaf tensor (R, ...), all of them views of the vector `flat`. Call it, or `features` then
+    `head` (the last layer), with x (rows, D) shared by all replicas or (R, D, rows), each its own; the result is
+    (R, width, rows).
     dropout_seeds: one per replica, or a single one when all replicas share their seed (and so their masks).
     """
 
@@ -31,8 +32,12 @@ class Stack:
         self.template = copy.deepcopy(networks[0])
         self.training = True
         states = [dict(network.named_parameters()) for network in networks]
+        stacked = {name: torch.stack([state[name].detach() for state in states]) for name in states[0]}
+        self.flat = torch.cat([tensor.flatten() for tensor in stacked.values()])
+        pieces = torch.split(self.flat, [tensor.numel() for tensor in stacked.values()])
         self.parameters = {
-            name: torch.stack([state[name].detach() for state in states]).requires_grad_() for name in states[0]
+            name: piece.view(tensor.shape).detach().requires_grad_()
+            for piece, (name, tensor) in zip(pieces, stacked.items(), strict=True)
         }
         self._layers: Layers = [
             (f"{name}.", layer)

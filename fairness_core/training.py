@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from fairness_core.config import Budget, Event
 from fairness_core.datasets import Dataset, Split
+from fairness_core.optimizer import Adam
 from fairness_core.stack import Stack
 
 LIVE_EVALUATIONS = (4, 24)  # fewest and most live evaluations of a run
@@ -47,7 +48,7 @@ class Player:
     """A stack of networks and the optimiser that moves them."""
 
     net: Stack
-    optimizer: torch.optim.Optimizer
+    optimizer: Adam
 
     def descend(self, losses: Tensor) -> None:
         """One step down the gradient of every replica's own loss; losses (R,)."""
@@ -174,8 +175,7 @@ def evaluation_steps(steps: int, trained_rows: int, live_rows: int) -> list[int]
 
 
 def player(net: Stack, budget: Budget) -> Player:
-    optimizer = torch.optim.Adam(net.leaves, lr=budget.lr, weight_decay=budget.weight_decay, fused=True)
-    return Player(net, optimizer)
+    return Player(net, Adam(net, budget.lr, budget.weight_decay))
 
 
 def schedule(learner: Learner, budget: Budget, step: int) -> None:
@@ -184,8 +184,7 @@ def schedule(learner: Learner, budget: Budget, step: int) -> None:
         return
     lr = budget.lr * 0.1 ** (step // budget.lr_step)
     for who in filter(None, (learner.model, learner.rival)):
-        for group in who.optimizer.param_groups:
-            group["lr"] = lr
+        who.optimizer.lr = lr
 
 
 def shares(data: Dataset, dtype: torch.dtype) -> Tensor:

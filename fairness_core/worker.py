@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 PERIOD = 0.1  # seconds between two writes of events: quick enough to look live, rare enough to cost nothing
 NICENESS = 10  # the pages' process goes first
-# Optimisers ask for torch._dynamo at their first step: seconds, if it happened in the job.
-PRELOAD = ("torch._dynamo", "safetensors.torch", "fairness_core.experiment")
+PRELOAD = ("safetensors.torch", "fairness_core.experiment")
 PRELOAD_FOR = "EQUIPOISE_PRELOAD"  # variable by which the runner tells its forkserver store and data folder, as JSON
 
 Rows = list[tuple[str, Event]]

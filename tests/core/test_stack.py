@@ -1,6 +1,9 @@
 """The stacked network equals its single networks, in value and gradient."""
 
 import copy
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +12,7 @@ from torch import Tensor, nn
 from fairness_core.dense import Layer, Workspace, chain, dense
 from fairness_core.models import Classifier
 from fairness_core.models import dense as dense_layers
+from fairness_core.optimizer import Adam
 from fairness_core.stack import Stack
 
 
@@ -119,3 +123,30 @@ def test_dense_matches_the_formula() -> None:
     weight, bias, x = torch.randn(2, 3, 4), torch.randn(2, 3), torch.randn(6, 4)
     expected = torch.einsum("roi,ni->ron", weight, x) + bias[..., None]
     assert torch.allclose(dense(x, weight, bias), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_adam_equals_the_librarys(weight_decay: float) -> None:
+    ours, theirs = Stack(networks(2)), Stack(networks(2))
+    mine = Adam(ours, 0.01, weight_decay)
+    library = torch.optim.Adam(theirs.leaves, lr=0.01, weight_decay=weight_decay)
+    for k in range(20):
+        torch.manual_seed(k)
+        x = torch.randn(9, 5, dtype=torch.double)
+        for net, optimizer in ((ours, mine), (theirs, library)):
+            optimizer.zero_grad()
+            (net(x) ** 2).sum().backward()
+            optimizer.step()
+    for p, q in zip(ours.leaves, theirs.leaves, strict=True):
+        assert torch.allclose(p, q, atol=1e-12)
+
+
+def test_training_does_not_load_torchs_compiler() -> None:
+    code = (
+        "import sys; from fairness_core.methods import METHODS; from tests.tiny import tiny_dataset;"
+        "from fairness_core.config import Budget; from fairness_core.models import MLP;"
+        "from fairness_core.training import Job, train; d = tiny_dataset(); methods = [METHODS['adversarial']()];"
+        "list(train(Job(methods, [MLP('8').build(d, 0)], [0], [d], Budget(epochs=1))));"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

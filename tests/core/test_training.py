@@ -71,7 +71,7 @@ def test_learning_rate_falls_tenfold_at_each_step_size() -> None:
     seen = []
     for step in (0, 49, 50, 149):
         schedule(made.learner, budget, step)
-        seen.append(made.learner.model.optimizer.param_groups[0]["lr"])
+        seen.append(made.learner.model.optimizer.lr)
     assert np.allclose(seen, [0.01, 0.01, 0.001, 0.0001])
 
 

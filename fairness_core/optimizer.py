@@ -1,0 +1,51 @@
+"""Adam over the weights of a stack, kept as one flat vector.
+
+torch.optim would do, but its first optimiser imports torch's compiler (2 to 4 seconds before the first step of a fresh
+process), and its per-call bookkeeping costs a small network more than the arithmetic. Equal to torch.optim.Adam to
+rounding (tests/core/test_stack.py).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fairness_core.stack import Stack
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+
+
+class Adam:
+    """Kingma and Ba, ICLR 2015, with the L2 penalty added to the gradient; `lr` may be changed between steps."""
+
+    def __init__(self, net: Stack, lr: float, weight_decay: float = 0.0) -> None:
+        self.lr, self.weight_decay, self.steps = lr, weight_decay, 0
+        self._leaves, self._flat = net.leaves, net.flat
+        self._mean, self._square = torch.zeros_like(net.flat), torch.zeros_like(net.flat)
+        self._grad, self._scratch = torch.empty_like(net.flat), torch.empty_like(net.flat)
+
+    def zero_grad(self) -> None:
+        for p in self._leaves:
+            p.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the weights along their `.grad`; a weight without one counts as having gradient 0."""
+        self.steps += 1
+        grads = [_flat_grad(p) for p in self._leaves]
+        g = torch.cat(grads, out=self._grad)
+        if self.weight_decay:
+            g.add_(self._flat, alpha=self.weight_decay)
+        first, second = BETAS
+        self._mean.lerp_(g, 1 - first)
+        self._square.mul_(second).addcmul_(g, g, value=1 - second)
+        spread = torch.sqrt(self._square, out=self._scratch)
+        spread.div_(math.sqrt(1 - second**self.steps)).add_(EPSILON)
+        self._flat.addcdiv_(self._mean, spread, value=-self.lr / (1 - first**self.steps))
+
+
+def _flat_grad(p: Tensor) -> Tensor:
+    return torch.zeros_like(p).flatten() if p.grad is None else p.grad.reshape(-1)
