@@ -55,9 +55,17 @@ def catalogue() -> dict[str, Any]:
     """What exists (methods, data sets, models). Shows the waiting state and ends this run until the engine tells."""
     found = store().catalogue()
     if found is None:
+        _load_chart_library()
         _wait_for_engine()
         st.stop()
     return found
+
+
+def _load_chart_library() -> None:
+    """Use the waiting time: an explorer without blocks shows nothing but has the browser load plotly."""
+    from pages.explorer import explorer
+
+    explorer([], key="warm-up", revision="")
 
 
 @st.fragment(run_every=0.5)
