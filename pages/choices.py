@@ -120,6 +120,16 @@ def submit(store: Store, wanted: Plan) -> str:
     return made
 
 
+def supply_anchors(store: Store, catalogue: Catalogue, shown: Sweep) -> None:
+    """Queue the untreated runs a sweep is compared with if nobody ever asked for them (it came from the command line)."""
+    anchors = from_spec(catalogue, shown.spec).anchors
+    known = set(store.runs([c.id for c in anchors])["id"])
+    missing = [c for c in anchors if c.id not in known]
+    if missing:
+        store.submit(missing)
+        pages.wake_runner()
+
+
 def stored(store: Store, catalogue: Catalogue, dataset: str, group: str, method: str) -> Sweep | None:
     """The default sweep of these three if it was ever submitted, else the newest one of them, else None."""
     usual = store.sweep(default_plan(catalogue, dataset, group, method).id)

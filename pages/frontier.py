@@ -40,6 +40,7 @@ def main() -> None:
         _empty(catalogue)
     else:
         st.query_params["sweep"] = shown.id
+        choices.supply_anchors(pages.store(), catalogue, shown)
         active = bool(_active(shown, catalogue))
         st.fragment(_live, run_every=TICK if active else None)(catalogue, shown, active)
     _settings(catalogue, shown)

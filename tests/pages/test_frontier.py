@@ -77,6 +77,15 @@ def test_a_second_visit_trains_nothing_again(open_page, store, sweep_id):
     assert "nothing has to be trained" in words(at)
 
 
+def test_a_sweep_from_the_command_line_gets_its_untreated_models(open_page, store, catalogue):
+    plan = choices.default_plan(catalogue, "adult", "sex", "parity")
+    made = store.submit_sweep(plan.spec, plan.runs, vary=["lam"])
+    at = open_page("frontier.py", sweep=made)
+    assert not at.exception
+    assert list(store.runs([c.id for c in plan.anchors])["status"]) == ["queued"] * len(plan.anchors)
+    assert len(store.runs(limit=1000)) == len(plan.runs) + len(plan.anchors)
+
+
 def test_without_a_catalogue_the_page_waits_and_says_so(open_page, monkeypatch):
     monkeypatch.setattr("fairness_core.store.code_hash", lambda: "another")
     at = open_page("frontier.py")
