@@ -121,7 +121,7 @@ def submit(store: Store, wanted: Plan) -> str:
 
 
 def supply_anchors(store: Store, catalogue: Catalogue, shown: Sweep) -> None:
-    """Queue the untreated runs a sweep is compared with if nobody ever asked for them (it came from the command line)."""
+    """Queue the untreated runs of a sweep if nobody ever asked for them, as with one from the command line."""
     anchors = from_spec(catalogue, shown.spec).anchors
     known = set(store.runs([c.id for c in anchors])["id"])
     missing = [c for c in anchors if c.id not in known]
