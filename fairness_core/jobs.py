@@ -18,7 +18,7 @@ from fairness_core.records import Run, event_row, load_run, to_json
 
 _HELD = "job = coalesce(?, job) AND status IN ('starting', 'running')"
 _ADVANCE = f'UPDATE runs SET seq = seq + ?, step = ?, "of" = ? WHERE id = ? AND {_HELD} RETURNING seq'
-_END = f"UPDATE runs SET status = ?, finished = ?, error = ?, info = ? WHERE id = ? AND {_HELD}"
+_END = f"UPDATE runs SET status = ?, finished = ?, error = ?, info = coalesce(?, info) WHERE id = ? AND {_HELD}"
 
 
 class Jobs(Database):
@@ -54,6 +54,12 @@ class Jobs(Database):
         )
         with self._transaction() as db:
             db.execute(query, (worker, process_started(worker), to_json(list(run_ids)), job))
+
+    def describe(self, run_ids: Sequence[str], info: Mapping[str, Any], *, job: str | None = None) -> None:
+        """What is known of claimed runs before they are trained: names of groups and classes, sizes of splits."""
+        query = f"UPDATE runs SET info = ? WHERE id IN {AMONG} AND {_HELD}"
+        with self._transaction() as db:
+            db.execute(query, (to_json(info), to_json(list(run_ids)), job))
 
     def append(self, rows: Sequence[tuple[str, Event]], *, job: str | None = None) -> None:
         """Adds (run id, event) rows in one transaction; rows of runs that are not running (in this job) are dropped."""

@@ -116,6 +116,7 @@ def train(
     began = time.time()
     try:
         newest: dict[str, Event] = {}
+        store.describe(ids, _names(configs[0], data_dir), job=job)  # equal for all: they differ in seed and λ
         modules = _train(reporter, configs, newest, data_dir, fit, on_event)
         reporter.close()
         if not reporter.stopped:
@@ -189,14 +190,19 @@ def _save(module: nn.Module, path: Path) -> None:
 def _info(config: RunConfig, last: Event, data_dir: Path | None) -> dict[str, Any]:
     import torch
 
-    data = datasets.load(config.dataset, config.dataset_options, data_dir)
-    flags = [] if last.confusion is None else metrics.flags(last.confusion, data.groups, data.classes)
+    names = _names(config, data_dir)
+    flags = [] if last.confusion is None else metrics.flags(last.confusion, names["groups"], names["classes"])
     diverged = last.values.get("diverged_at_step")
     if diverged is not None:
         flags = [f"diverged:{diverged:.0f}", *flags]
+    return {**names, "flags": flags, "device": "cpu", "torch": torch.__version__}
+
+
+def _names(config: RunConfig, data_dir: Path | None) -> dict[str, Any]:
+    """What the data set says by itself: names of groups and classes, sizes of splits."""
+    data = datasets.load(config.dataset, config.dataset_options, data_dir)
     sizes = {f"n_{name}": len(split.y) for name, split in _splits(data)}
-    names = {"groups": list(data.groups), "classes": list(data.classes), "flags": flags}
-    return {**names, **sizes, "device": "cpu", "torch": torch.__version__}
+    return {"groups": list(data.groups), "classes": list(data.classes), **sizes}
 
 
 def _splits(data: datasets.Dataset) -> Iterator[tuple[str, datasets.Split]]:

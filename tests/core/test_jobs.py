@@ -32,6 +32,17 @@ def test_a_run_goes_from_queued_to_done(store):
     assert ended.created <= ended.started <= ended.finished
 
 
+def test_names_are_known_while_it_trains_and_after_it_was_stopped(store):
+    (run_id,) = store.submit([config()])
+    runs = claim_and_start(store)
+    store.describe([run_id], {"groups": ["a", "b"]}, job=runs[0].job)
+    assert store.run(run_id).info == {"groups": ["a", "b"]}
+    assert store.finish(run_id, "cancelled", job=runs[0].job)
+    assert store.run(run_id).info == {"groups": ["a", "b"]}
+    store.describe([run_id], {"groups": []}, job=runs[0].job)
+    assert store.run(run_id).info == {"groups": ["a", "b"]}
+
+
 def test_an_ended_run_is_not_ended_again(store):
     store.submit([config()])
     runs = claim_and_start(store)
