@@ -19,7 +19,7 @@ from fairness_core.methods.base import (
 )
 from fairness_core.training import Batch, Learner, task_loss
 
-GRID = (0, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.3, 1.6, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9, 10)
+GRID = (0, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.3, 1.6, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 13, 16, 20)
 
 
 @register
