@@ -29,8 +29,10 @@ class UserError(ValueError):
 class Control:
     """One hyper-parameter as the screen and the command line see it.
 
-    kind is "float", "int", "choice" or "text"; low and high are inclusive; `tradeoff` marks the control that moves
-    along the accuracy-fairness frontier and `grid` the values that a sweep of it visits.
+    kind is "float", "int", "choice", "several" or "text"; low and high are inclusive; `tradeoff` marks the control that
+    moves along the accuracy-fairness frontier and `grid` the values that a sweep of it visits. A "several" takes one to
+    `most` of its choices, written with `joiner` between them ("sex x race"). `unset` is a word that stands for no value
+    at all ("as is").
     """
 
     name: str
@@ -44,9 +46,16 @@ class Control:
     group: str = "method"  # where the form shows it: "method", "training" or "advanced"
     tradeoff: bool = False
     grid: tuple[float, ...] = ()
+    joiner: str = ""
+    most: int = 1
+    unset: str = ""
 
     def parse(self, value: object) -> Option:
         """`value` (text, number) as this control's type, inside its range; UserError otherwise."""
+        if self.unset and value == self.unset:
+            return self.unset
+        if self.kind == "several":
+            return self.joiner.join(self.parts(value))
         if self.kind == "choice":
             if str(value) not in self.choices:
                 raise UserError(f"{self.name} = {value!s} is not known; choose one of {', '.join(self.choices)}.")
@@ -64,6 +73,31 @@ class Control:
                 raise UserError(f"{self.name} = {value!s} is not a whole number; give one {self._range()}.")
             return int(number)
         return number
+
+    def parts(self, value: object) -> list[str]:
+        """The choices that a value of a "several" names, each once; a comma separates them as well as the joiner."""
+        text = str(value)
+        found = self._split(text)
+        if found is None:
+            known = ", ".join(self.choices[:40]) + (", ..." if len(self.choices) > 40 else "")
+            raise UserError(f"{self.name} = {text} is not known; choose up to {self.most} of {known}.")
+        if len(set(found)) < len(found):
+            raise UserError(f"{self.name} = {text} names the same thing twice; name each once.")
+        if len(found) > self.most:
+            raise UserError(f"{self.name} = {text} names {len(found)}; choose at most {self.most}.")
+        return found
+
+    def _split(self, text: str) -> list[str] | None:
+        """Choices may hold the separators themselves, so the longest choice that fits goes first."""
+        if text in self.choices:
+            return [text]
+        for choice in sorted(self.choices, key=len, reverse=True):
+            for separator in (self.joiner, ", ", ","):
+                if text.startswith(choice + separator):
+                    rest = self._split(text.removeprefix(choice + separator))
+                    if rest is not None:
+                        return [choice, *rest]
+        return None
 
     @property
     def _low(self) -> float:
@@ -95,10 +129,18 @@ def control(
     group: str = "method",
     tradeoff: bool = False,
     grid: Sequence[float] = (),
+    joiner: str = "",
+    most: int = 1,
+    unset: str = "",
 ) -> Any:
-    """A dataclass field that is also a slider: the type of `default` decides the kind, `choices` makes it a list."""
-    kind = "choice" if choices else {bool: "choice", int: "int", float: "float"}.get(type(default), "text")
-    made = Control("", kind, default, low, high, tuple(choices), help, symbol, group, tradeoff, tuple(map(float, grid)))
+    """A dataclass field that is also a slider: the type of `default` decides the kind, `choices` makes it a list, with
+    a `joiner` one of which several may be taken; `unset` makes it a number that may be left out."""
+    kind = "float" if unset else {bool: "choice", int: "int", float: "float"}.get(type(default), "text")
+    kind = ("several" if joiner else "choice") if choices else kind
+    made = Control(
+        "", kind, default, low, high, tuple(choices), help, symbol, group, tradeoff, tuple(map(float, grid)), joiner,
+        most, unset,
+    )  # fmt: skip
     return field(default=default, metadata={"control": made})
 
 

@@ -8,12 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from fairness_core.config import Options, UserError
-from fairness_core.datasets.base import SOURCES, Dataset, Split
+from fairness_core.datasets.base import SOURCES, Dataset, Rows, Split
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["SOURCES", "Dataset", "Split", "load", "preload"]
+__all__ = ["SOURCES", "Dataset", "Rows", "Split", "load", "preload"]
 
 
 def load(name: str, options: Options, data_dir: Path | str | None = None) -> Dataset:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,25 @@ from fairness_core.store import Run, Store
 
 STEPS = 40
 COUNTS = np.arange(1, 9).reshape(2, 2, 2)
+
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of data sets in their original layouts, which do not belong to the project."""
+    folder = Path(os.environ.get("FAIRNESS_DATA_DIR") or SHARED).expanduser().absolute()
+    if not folder.is_dir():
+        pytest.skip("FAIRNESS_DATA_DIR names no folder with the original files")
+    return folder
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of downloads and decoded images that belongs to one test."""
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 def config(seed: int = 0, lam: float = 1.0, method: str = "adversarial", **training: float) -> RunConfig:

@@ -1,0 +1,209 @@
+"""What data sets made of a table of people have in common, pictures with attributes included: target, groups, splits.
+
+A file beside this one says how its rows are read and what its columns are; everything after that happens here, in one
+order: read, groups, split, bias dial, encode. Nothing that is encoded is learned outside the training rows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from fairness_core.config import control
+from fairness_core.datasets import dial
+from fairness_core.datasets.base import Dataset, Rows, Split, encode_table, group_codes, parse_cuts, stratified_split
+from fairness_core.datasets.files import Files
+
+ROLES = ("train", "validation", "test")
+AS_IS = "as is"
+BINS = 5  # of a regression target
+FEWEST_PER_BIN = 30  # training rows of any group in a bin
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All rows of a data set before encoding; parts: row numbers of train, validation and test."""
+
+    frame: pd.DataFrame
+    y: np.ndarray
+    s: np.ndarray
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]
+    parts: tuple[np.ndarray, ...]
+    edges: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class TableSource(ABC):
+    """A data set made of one table. A subclass declares the class variables, a `sensitive` control, for a numeric
+    sensitive column "age" a control `age_cut`, and gives `read` and `labels`."""
+
+    kind: ClassVar[str] = "table"
+    task: ClassVar[str] = "binary"
+    cautions: ClassVar[tuple[str, ...]] = ()
+    files: ClassVar[Files]
+    name: ClassVar[str]
+    classes: ClassVar[tuple[str, ...]]
+    target: ClassVar[str]
+    numeric: ClassVar[tuple[str, ...]] = ()
+    categorical: ClassVar[tuple[str, ...]] = ()
+    twins: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # sensitive column -> columns that say the same as it
+
+    split: str = control(
+        "60:20:20",
+        choices=("60:20:20", "40:30:30"),
+        help="Shares of training, validation and test rows, stratified; 40:30:30 is the Fair Fairness Benchmark's.",
+        group="advanced",
+    )
+    split_seed: int = control(0, 0, 2**31 - 1, help="Seed of the random part of the split.", group="advanced")
+    sensitive_input: str = control(
+        "drop",
+        choices=("drop", "keep"),
+        help="May the model see the sensitive attribute? Dropping it does not remove its proxies.",
+        group="advanced",
+    )
+    association: float | str = control(
+        AS_IS,
+        0.0,
+        1.0,
+        unset=AS_IS,
+        help="Strength of the association between target and group in training (Cramer's V), reached by taking rows "
+        "away; validation and test stay as they are.",
+        group="advanced",
+    )
+
+    @classmethod
+    def data_hash(cls, data_dir: Path | None) -> str:
+        return cls.files.digest(data_dir)
+
+    @classmethod
+    @abstractmethod
+    def read(cls, data_dir: Path | None) -> pd.DataFrame:
+        """All rows as published, the target among the columns; UserError when a file is missing or broken. Numbers
+        are numeric columns, everything else text, NA where a value is missing."""
+
+    @abstractmethod
+    def labels(self, frame: pd.DataFrame) -> np.ndarray:
+        """The target of every row, as in Split.y."""
+
+    def table(self, data_dir: Path | None) -> pd.DataFrame:
+        """The rows that the chosen options keep; treat the frame as read-only."""
+        return self.read(data_dir)
+
+    def load(self, data_dir: Path | None) -> Dataset:
+        rows = self.prepare(data_dir)
+        x, features = self.encode(rows, data_dir)
+        train, validation, test = (Split(x[part], rows.y[part], rows.s[part]) for part in rows.parts)
+        return Dataset(
+            self.name, train, validation, test, rows.classes, rows.groups, features, self.chosen_task,
+            self.targets, rows.edges,
+        )  # fmt: skip
+
+    def explore(self, data_dir: Path | None, role: str = "train") -> Rows:
+        rows = self.prepare(data_dir)
+        part = rows.parts[ROLES.index(role)]
+        frame = rows.frame.drop(columns=[c for c in self.target_columns if c in rows.frame]).iloc[part]
+        images = self.pictures(rows, data_dir)
+        return Rows(
+            frame.reset_index(drop=True), rows.y[part], rows.s[part], rows.classes, rows.groups,
+            ", ".join(self.target_columns), self.sensitive_columns, self.twin_columns, self.targets,
+            None if images is None else images[part],
+        )  # fmt: skip
+
+    def prepare(self, data_dir: Path | None) -> Prepared:
+        """Target, groups, split and bias dial."""
+        frame = self.table(data_dir)
+        y = self.labels(frame)
+        cuts = {c: parse_cuts(f"{c}_cut", getattr(self, f"{c}_cut")) for c in self.sensitive_columns if self._is_cut(c)}
+        s, groups = group_codes(frame, self.sensitive_columns, cuts)
+        codes = label_codes(y)
+        parts = self.divide(frame, codes * len(groups) + s)
+        if self.association != AS_IS:
+            parts[0] = dial.subsample(codes, s, parts[0], float(self.association), self.split_seed)
+        classes = self.chosen_classes
+        edges: tuple[float, ...] = ()
+        if self.chosen_task == "regression":
+            edges = bin_edges(y[parts[0]], s[parts[0]])
+            classes = bin_names(edges)
+        return Prepared(frame, y, s, classes, groups, tuple(parts), edges)
+
+    def divide(self, frame: pd.DataFrame, strata: np.ndarray) -> list[np.ndarray]:
+        """Row numbers of train, validation and test. strata: the (target, group) cell of every row."""
+        return stratified_split(strata, [float(share) for share in self.split.split(":")], self.split_seed)
+
+    def encode(self, rows: Prepared, data_dir: Path | None) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The inputs of all rows and their names; only training rows are looked at to learn anything."""
+        hidden = set(self.target_columns)
+        if self.sensitive_input == "drop":
+            hidden |= {*self.sensitive_columns, *self.twin_columns}
+        numeric, categorical = ([c for c in cs if c not in hidden] for cs in (self.numeric, self.categorical))
+        return encode_table(rows.frame, numeric, categorical, rows.parts[0], self.levels())
+
+    def levels(self) -> Mapping[str, Sequence[str]]:
+        """The categories of those columns for which a published questionnaire fixes them."""
+        return {}
+
+    def pictures(self, rows: Prepared, data_dir: Path | None) -> np.ndarray | None:
+        """uint8 (all rows, channels, height, width) where the rows are pictures."""
+        return None
+
+    @property
+    def sensitive_columns(self) -> tuple[str, ...]:
+        """The columns whose intersection makes the groups."""
+        return tuple(str(getattr(self, "sensitive")).split(" x "))  # noqa: B009  (declared by subclasses)
+
+    @property
+    def twin_columns(self) -> tuple[str, ...]:
+        return tuple(twin for column in self.sensitive_columns for twin in self.twins.get(column, ()))
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        return (self.target,)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of several targets at once; empty when there is one."""
+        return ()
+
+    @property
+    def chosen_task(self) -> str:
+        return self.task
+
+    @property
+    def chosen_classes(self) -> tuple[str, ...]:
+        return self.classes
+
+    def _is_cut(self, column: str) -> bool:
+        return hasattr(self, f"{column}_cut")
+
+
+def label_codes(y: np.ndarray) -> np.ndarray:
+    """One int64 class per row for strata and the bias dial: classes themselves, the first of several targets, or the
+    halves of a regression target."""
+    if y.ndim == 2:
+        return y[:, 0].astype(np.int64)
+    return (y > np.median(y)).astype(np.int64) if y.dtype.kind == "f" else y.astype(np.int64)
+
+
+def bin_edges(y: np.ndarray, s: np.ndarray) -> tuple[float, ...]:
+    """Inner boundaries of up to BINS quantile bins of a regression target, merged until every group has
+    FEWEST_PER_BIN training rows in each (or two bins are left)."""
+    for bins in range(BINS, 1, -1):
+        edges = np.unique(np.quantile(y, np.arange(1, bins) / bins))
+        cells = np.digitize(y, edges) * (s.max() + 1) + s
+        if np.bincount(cells, minlength=(len(edges) + 1) * (s.max() + 1)).min() >= FEWEST_PER_BIN:
+            break
+    return tuple(float(edge) for edge in edges)
+
+
+def bin_names(edges: Sequence[float]) -> tuple[str, ...]:
+    """Names of the bins between inner edges."""
+    inner = [f"{low:.3g} to < {high:.3g}" for low, high in itertools.pairwise(edges)]
+    return (f"< {edges[0]:.3g}", *inner, f">= {edges[-1]:.3g}")
