@@ -52,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--sensitive", required=True, action="append", metavar="COLUMN[,COLUMN...]")
     audit.add_argument("--positive", metavar="VALUE", help="the favourable class (default: the last in order)")
 
+    get = command("fetch", commands.fetch)
+    get.add_argument("dataset", metavar="NAME")
+
     table = command("reproduce", commands.reproduce)
     table.add_argument("table", metavar="TABLE")
     table.add_argument("--quick", action="store_true", help="fewer seeds")
@@ -70,8 +73,10 @@ def parser() -> argparse.ArgumentParser:
 def _training_options(made: argparse.ArgumentParser, *, one: bool) -> None:
     """Which run, or which runs."""
     made.add_argument("--dataset", default="adult", metavar="NAME")
+    made.add_argument("--table", metavar="FILE", help="your own table (CSV, TSV, Parquet) instead of a named data set")
+    made.add_argument("--positive", metavar="VALUE", help="the favourable class of your own table")
     made.add_argument("--method", default="erm", metavar="NAME")
-    made.add_argument("--model", default="mlp", metavar="NAME")
+    made.add_argument("--model", metavar="NAME", help="default: mlp for tables, small_cnn for pictures")
     made.add_argument("--sensitive", metavar="ATTRIBUTE", help="whose results are compared")
     made.add_argument("--target", metavar="COLUMN", help="what is predicted, where the data set leaves the choice")
     made.add_argument("--epochs", metavar="N")

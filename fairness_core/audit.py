@@ -1,18 +1,19 @@
-"""Audit of predictions that lie in a CSV file: who is treated how, whatever made the decisions."""
+"""Audit of ready-made predictions, in a file or as arrays: who is treated how, whatever made the decisions."""
 
 from __future__ import annotations
 
-import csv
-import io
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from fairness_core import metrics
 from fairness_core.config import UserError
+from fairness_core.datasets import reading
 
 MOST_CLASSES = 50
 MOST_GROUPS = 500
@@ -40,22 +41,39 @@ def audit(
         raise UserError(f"{' x '.join(sensitive)} makes {len(groups)} groups; name columns with at most {MOST_GROUPS}.")
     y, predicted = (pd.Categorical(frame[column], classes).codes for column in (target, prediction))
     s = pd.Categorical(group, groups).codes
+    config = {"file": path.name, "target": target, "prediction": prediction, "sensitive": list(sensitive)}
+    scores = None if score is None else number_column(frame, score, path)
+    return {
+        "config": config,
+        "split": f"{len(frame)} rows of {path.name}",
+        **of_decisions(y, predicted, s, classes, groups, scores),
+    }
+
+
+def of_decisions(
+    y: np.ndarray,
+    predicted: np.ndarray,
+    s: np.ndarray,
+    classes: Sequence[str],
+    groups: Sequence[str],
+    score: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """The audit of decisions that are numbers already. y, predicted: (n,) classes; s: (n,) groups; score: (n,) or None.
+
+    n, metrics, intervals, confusion (int64 (G, T, T)), groups, classes, flags; with scores also auc and group_auc.
+    """
     counts = metrics.confusion_tensor(y, predicted, s, len(groups), len(classes))
     report = {
-        "config": {"file": path.name, "target": target, "prediction": prediction, "sensitive": list(sensitive)},
-        "split": f"{len(frame)} rows of {path.name}",
-        "n": len(frame),
+        "n": len(y),
         "metrics": metrics.evaluate(counts),
         "intervals": metrics.bootstrap(counts),
         "confusion": counts,
-        "groups": groups,
-        "classes": classes,
+        "groups": list(groups),
+        "classes": list(classes),
         "seconds": 0.0,
         "flags": metrics.flags(counts, groups, classes),
     }
-    if score is not None:
-        report |= areas(number_column(frame, score, path), y, s, groups, classes)
-    return report
+    return report if score is None else report | areas(score, y, s, groups, classes)
 
 
 def names(given: Sequence[str]) -> list[str]:
@@ -64,33 +82,27 @@ def names(given: Sequence[str]) -> list[str]:
 
 
 def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """The named columns as text, no cell empty; values that are all numbers are written alike ("1", not "1.0")."""
+    """The named columns as text, no cell empty: an audit of some of the rows would be one of other decisions."""
     if not columns or not path.is_file():
-        raise UserError(f"There is no file {str(path)!r}; name a CSV file.")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        header, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise UserError(f"{str(path)!r} is not a readable CSV file ({error}); save it as CSV in UTF-8.") from None
-    if "\0" in text:
-        raise UserError(f"{str(path)!r} is not a readable CSV file (it holds binary data); save it as CSV in UTF-8.")
-    for column in columns:
-        if header.count(column) != 1:
-            trouble = "has no column" if column not in header else "has several columns"
-            raise UserError(f"{str(path)!r} {trouble} {column!r}; its columns are {', '.join(header[:20])}.")
-    rows = [row for row in rows if row]
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(header):
+        raise UserError(f"There is no file {str(path)!r}; name a CSV or Parquet file.")
+    with tempfile.TemporaryDirectory() as room:
+        rows = Path(room) / "rows.parquet"
+        found = reading.read(path, rows, str(path))
+        for column in columns:
+            if column not in found.names or found.header.count(column) > 1:
+                trouble = "has several columns" if column in found.header else "has no column"
+                raise UserError(f"{str(path)!r} {trouble} {column!r}; its columns are {', '.join(found.names[:20])}.")
+        if found.wrong:
             raise UserError(
-                f"Row {number} of {str(path)!r} has {len(row)} of {len(header)} values; the file seems to be cut off."
+                f"Row {found.wrong[0]} of {str(path)!r} has not as many values as the header; the file seems to be cut "
+                "off."
             )
-    frame = pd.DataFrame(rows, columns=header)[list(dict.fromkeys(columns))]
-    if frame.empty:
-        raise UserError(f"{str(path)!r} has no rows; give a file with a header and at least one row.")
-    for column in frame.columns.astype(str):
-        frame[column] = frame[column].str.strip()
-        if (frame[column] == "").any():
-            first = int((frame[column] == "").to_numpy().argmax()) + 1
+        stored = {column: f"c{found.names.index(column)}" for column in columns}
+        frame = pq.read_table(rows, columns=list(stored.values())).to_pandas()
+    frame = pd.DataFrame({column: frame[place] for column, place in stored.items()})
+    for column in stored:
+        if frame[column].isna().any():
+            first = int(frame[column].isna().to_numpy().argmax()) + 1
             raise UserError(f"Row {first} of {str(path)!r} has no value in {column!r}; fill it or leave the row out.")
     return frame
 

@@ -6,10 +6,11 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+from fairness_core import datasets
 from fairness_core.config import Budget, Control, controls_of
 from fairness_core.datasets import SOURCES
 from fairness_core.methods import METHODS
-from fairness_core.models import MODELS
+from fairness_core.models import DEFAULT_MODELS, MODELS
 from fairness_core.store import code_hash
 
 
@@ -19,7 +20,7 @@ def build(data_dir: Path | str | None = None) -> dict[str, Any]:
     return {
         "version": code_hash(),
         "datasets": {name: _dataset(source, folder) for name, source in SOURCES.items()},
-        "models": {name: _entry(model) for name, model in MODELS.items()},
+        "models": {name: {**_entry(model), "takes": model.takes} for name, model in MODELS.items()},
         "methods": {name: _method(method) for name, method in sorted(METHODS.items(), key=_anchor_first)},
         "training": {"controls": [c.to_json() for c in controls_of(Budget)]},
     }
@@ -41,13 +42,16 @@ def _entry(cls: Any) -> dict[str, Any]:
 def _dataset(source: Any, data_dir: Path | None) -> dict[str, Any]:
     return {
         **_entry(source),
+        "kind": source.kind,
+        "model": DEFAULT_MODELS[source.kind],
         "task": source.task,
         "classes": list(source.classes),
         "positive": source.classes[-1],
         "favourable": source.favourable,
         "origin": source.origin,
         "licence": source.licence,
-        "data_hash": source.data_hash(data_dir),
+        "cautions": list(source.cautions),
+        **datasets.state(source.name, data_dir),
     }
 
 
@@ -60,6 +64,7 @@ def _method(method: Any) -> dict[str, Any]:
         "tradeoff": tradeoff.name if tradeoff else None,
         "grid": list(tradeoff.grid) if tradeoff else [],
         "gauges": dict(method.gauges_help),
+        "tasks": list(method.tasks),
         "needs_sensitive_at_test": method.needs_sensitive_at_test,
     }
 

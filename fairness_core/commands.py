@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 
-from fairness_core import audit, metrics, runner, sweep
+from fairness_core import audit, datasets, metrics, regression, runner, sweep
 from fairness_core.config import Option, Options, RunConfig, UserError, resolve
+from fairness_core.datasets import own
 from fairness_core.records import Progress, Run
 from fairness_core.store import Store
 
@@ -35,14 +36,13 @@ def data_dir(args: argparse.Namespace) -> Path | None:
 def catalogue(store: Store | None, folder: Path | None) -> dict[str, Any]:
     """What exists: as the runner published it, else built here (which loads torch) and kept for the next time."""
     known = store.catalogue() if store and folder is None else None
-    if known is not None:
-        return known
-    from fairness_core.catalogue import build
+    if known is None:
+        from fairness_core.catalogue import build
 
-    built = build(folder)
-    if store and folder is None:
-        store.publish_catalogue(built)
-    return built
+        known = build(folder)
+        if store and folder is None:
+            store.publish_catalogue(known)
+    return datasets.present(known, folder, store.tables if store else None)
 
 
 # -- list
@@ -71,6 +71,7 @@ def train(args: argparse.Namespace) -> int:
     """One run, from the store if it is there."""
     store = Store(args.store)
     folder = data_dir(args)
+    take_in(args, store, folder)
     if args.run is not None:
         known = store.run(args.run)
         if known is None:
@@ -92,6 +93,7 @@ def sweep_over(args: argparse.Namespace) -> int:
     metrics.metric(args.performance), metrics.metric(args.fairness)  # a wrong name is told before the training
     store = Store(args.store)
     folder = data_dir(args)
+    take_in(args, store, folder)
     known = catalogue(store, folder)
     base = configuration(args, known, 0)
     over, values = swept(args.over, known["methods"][base.method])
@@ -107,6 +109,22 @@ def sweep_over(args: argparse.Namespace) -> int:
         report = sweep_result(store, sweep_id, args.performance, args.fairness)
         print_json(report) if args.json else print_front(report)
     return status
+
+
+def take_in(args: argparse.Namespace, store: Store, folder: Path | None) -> None:
+    """Have the rows here before anything is asked of them: a published data set is downloaded if it can be, and the
+    user's table (--table) is added to the store and becomes the data set."""
+    if args.table is None:
+        if args.dataset in datasets.SOURCES and datasets.SOURCES[args.dataset].missing(folder):
+            datasets.fetch(args.dataset, folder, show_download)
+        return
+    if not args.target or not args.sensitive:
+        raise UserError("--table needs --target and --sensitive; name the columns that hold the outcome and the group.")
+    path = Path(args.table).expanduser()
+    table = own.add(store.tables, path, path.name)
+    columns = [name for name in audit.names([args.sensitive]) if name]
+    own.choose(store.tables, table.name, target=args.target, positive=args.positive, sensitive=columns)
+    args.dataset, args.target, args.sensitive = table.name, None, None  # they are now the table's own choices
 
 
 def configuration(
@@ -146,8 +164,10 @@ def settings(args: argparse.Namespace, known: Mapping[str, Any]) -> dict[str, di
 
 def section_of(name: str, args: argparse.Namespace, known: Mapping[str, Any]) -> str:
     """Whose setting a plain name is: the method's if it has it, else the model's, the training's or the data set's."""
+    usual = known["datasets"].get(args.dataset, {}).get("model")
+    chosen = {"method": args.method, "model": args.model or usual, "dataset": args.dataset}
     for section in SECTIONS:
-        entries = known["training"] if section == "training" else known[section + "s"].get(getattr(args, section), {})
+        entries = known["training"] if section == "training" else known[section + "s"].get(chosen[section], {})
         if any(c["name"] == name for c in entries.get("controls", [])):
             return section
     return "method"
@@ -201,19 +221,30 @@ def show_progress(progress: Progress) -> None:
     print(f"{start}{what}: {share:.0f} %{left}", end=end, file=sys.stderr, flush=True)
 
 
+def show_download(what: str, done: int, of: int) -> None:
+    """One line on stderr per tenth of a download."""
+    if not of or done >= of or done * 10 // of != max(0, done - (1 << 16)) * 10 // of:
+        share = f" of {of / 1e6:.1f}" if of else ""
+        print(f"downloading {what}: {done / 1e6:.1f}{share} MB", file=sys.stderr, flush=True)
+
+
 # -- results
 
 
 def result(store: Store, run: Run) -> Result:
     """A finished run as --json prints it; metrics are those of the test split, as fractions."""
-    counts = store.confusions([run.id], "test")[run.id]
+    counts = store.confusions([run.id], "test", pooled=False)[run.id]
+    measured = metrics.evaluate(counts) if counts.ndim == 3 else metrics.over_targets(counts)
+    if run.info["task"] == "regression":  # the counts are those of bins of the target
+        final = store.history(run.id).query("stage == 'test'").iloc[-1]
+        measured = {**{name: float(final[name]) for name in regression.MEASURES}, **measured}
     return {
         "id": run.id,
         "config": run.config.to_json(),
         "split": "test",
-        "metrics": metrics.evaluate(counts),
+        "metrics": measured,
         "confusion": counts,
-        **{name: run.info[name] for name in ("groups", "classes", "seconds", "flags")},
+        **{name: run.info[name] for name in ("task", "groups", "classes", "targets", "seconds", "flags")},
     }
 
 
@@ -264,6 +295,13 @@ def print_front(report: Result) -> None:
 
 
 # -- the other commands
+
+
+def fetch(args: argparse.Namespace) -> int:
+    """Download a published data set into the cache, if it is not here."""
+    datasets.fetch(args.dataset, data_dir(args), show_download)
+    print(f"{args.dataset} is here.")
+    return 0
 
 
 def evaluate(args: argparse.Namespace) -> int:

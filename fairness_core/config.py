@@ -91,6 +91,9 @@ class Control:
         """Choices may hold the separators themselves, so the longest choice that fits goes first."""
         if text in self.choices:
             return [text]
+        plain = text.split(self.joiner)
+        if set(plain) <= set(self.choices) and not any(self.joiner in choice for choice in self.choices):
+            return plain  # hundreds of columns of a wide table at once
         for choice in sorted(self.choices, key=len, reverse=True):
             for separator in (self.joiner, ", ", ","):
                 if text.startswith(choice + separator):
@@ -233,14 +236,15 @@ def resolve(
     *,
     dataset: str,
     method: str,
-    model: str = "mlp",
+    model: str | None = None,
     seed: int | str = 0,
     dataset_options: Options | None = None,
     model_options: Options | None = None,
     method_options: Options | None = None,
     training: Options | None = None,
 ) -> RunConfig:
-    """A complete, checked RunConfig from what the user chose; UserError with one sentence otherwise."""
+    """A complete, checked RunConfig from what the user chose; UserError with one sentence otherwise. Without `model` it
+    is the usual one for this kind of data."""
 
     def section(kind: str, name: str, given: Options | None) -> dict[str, Option]:
         entries = catalogue[kind + "s"]
@@ -250,17 +254,25 @@ def resolve(
         return complete(controls, given or {}, f"{kind} {name}")
 
     dataset_options = section("dataset", dataset, dataset_options)
+    entry = catalogue["datasets"][dataset]
+    if entry["missing"]:
+        raise UserError(entry["missing"])
+    model = model or entry["model"]
+    model_options = section("model", model, model_options)
+    if catalogue["models"][model]["takes"] != entry["kind"]:
+        able = ", ".join(n for n, m in catalogue["models"].items() if m["takes"] == entry["kind"])
+        raise UserError(f"Model {model} cannot read dataset {dataset}; choose {able}.")
     seed_control = Control("seed", "int", 0, 0, 2**31 - 1)
     return RunConfig(
         dataset=dataset,
         dataset_options=dataset_options,
         model=model,
-        model_options=section("model", model, model_options),
+        model_options=model_options,
         method=method,
         method_options=section("method", method, method_options),
         training=complete(controls_of(Budget), training or {}, "training"),
         seed=int(seed_control.parse(seed)),
-        data_hash=catalogue["datasets"][dataset]["data_hash"],
+        data_hash=entry["data_hash"],
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fairness_core.config import Budget, RunConfig
+from fairness_core.config import Budget, RunConfig, UserError
 from fairness_core.datasets import Dataset, load
 from fairness_core.methods import METHODS, InProcessing
 from fairness_core.models import MODELS
@@ -25,6 +25,7 @@ def fit(
     configs: Sequence[RunConfig],
     *,
     data_dir: Path | str | None = None,
+    tables: Path | str | None = None,
     live: bool = True,
     dtype: torch.dtype = torch.float32,
 ) -> Fit:
@@ -32,10 +33,13 @@ def fit(
 
     Configurations that differ only in λ and seed (or in the seed of the data's split) train together in stacks, and
     the stacks take turns on the processor's cores, so that all of them advance together. `live=False` reports only the
-    final results. Closing the generator stops training.
+    final results. Closing the generator stops training. data_dir: where published data lie; tables: the folder of the
+    user's own (see datasets.load). UserError when a method cannot handle the target.
     """
-    data = [load(c.dataset, c.dataset_options, data_dir) for c in configs]
-    stacks = plan(configs)
+    data = [load(c.dataset, c.dataset_options, data_dir, tables) for c in configs]
+    for config, loaded in zip(configs, data, strict=True):
+        check_task(config.method, loaded)
+    stacks = plan(configs, pictures=data[0].train.x.ndim > 2)
     stop = threading.Event()
     trainings = [
         (rows, _start([configs[i] for i in rows], [data[i] for i in rows], live, dtype, stop)) for rows in stacks
@@ -43,13 +47,23 @@ def fit(
     return _take_turns(trainings, len(configs), stop)
 
 
-def plan(configs: Sequence[RunConfig]) -> list[list[int]]:
+def check_task(method: str, data: Dataset) -> None:
+    """UserError when `method` has no answer to this kind of target."""
+    if data.task not in METHODS[method].tasks:
+        kinds = {"multilabel": "several targets at once", "regression": "a number as target"}
+        able = ", ".join(name for name, known in METHODS.items() if data.task in known.tasks)
+        what = kinds.get(data.task, f"a {data.task} target")
+        raise UserError(f"Method {method} cannot handle {what}; choose another target, or one of {able}.")
+
+
+def plan(configs: Sequence[RunConfig], pictures: bool = False) -> list[list[int]]:
     """Which configurations form a stack: index lists that cover all.
 
     Runs of one seed share their batches, so they go together, in stacks of at most STACK_SIZE and, if they are enough,
-    at least one per core. Seeds with a single run each are stacked across seeds.
+    at least one per core. Seeds with a single run each are stacked across seeds. Networks for pictures gain nothing
+    from a stack.
     """
-    if not issubclass(METHODS[configs[0].method], InProcessing):
+    if pictures or not issubclass(METHODS[configs[0].method], InProcessing):
         return [[i] for i in range(len(configs))]
     by_seed: dict[tuple[int, str], list[int]] = {}
     for i, c in enumerate(configs):
@@ -95,10 +109,13 @@ def _alone(training: Generator) -> Training:  # type: ignore[type-arg]
 def _take_turns(trainings: list[tuple[list[int], Training]], n: int, stop: threading.Event) -> Fit:
     """Advance every training from one evaluation to the next, as many at once as there are cores.
 
-    Each runs on one core: matrix products of this size gain less from two cores than two trainings do.
+    Each runs on its share of the cores: matrix products of this size gain less from two cores than two trainings do.
     """
+    threads = max(1, cores() // len(trainings))
     modules: list[nn.Module] = [nn.Identity()] * n
-    with ThreadPoolExecutor(min(cores(), len(trainings)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(
+        min(cores(), len(trainings)), initializer=torch.set_num_threads, initargs=(threads,)
+    ) as pool:
         turns: dict[Future[Events | list[nn.Module]], int] = {
             pool.submit(_advance, t): k for k, (_, t) in enumerate(trainings)
         }

@@ -31,7 +31,7 @@ from .measures import Counts, Rates, Values, confusion_tensor
 
 __all__ = [
     "METRICS", "Metric", "Rates", "SeedSummary", "bias", "bootstrap", "confusion_tensor", "empty_cells", "evaluate",
-    "explain", "flags", "group_rates", "is_trivial", "metric", "newcombe", "noise_floor", "over_seeds",
+    "explain", "flags", "group_rates", "is_trivial", "metric", "newcombe", "noise_floor", "over_seeds", "over_targets",
     "paired_difference", "percentiles", "phi", "resample", "wilson",
 ]  # fmt: skip
 
@@ -205,6 +205,17 @@ def evaluate(C: Counts, names: Iterable[str] | None = None) -> dict[str, Any]:
     rates = Rates(C)
     values = {name: metric(name).measure(rates) for name in (METRICS if names is None else names)}
     return {name: float(v) for name, v in values.items()} if np.ndim(C) == 3 else values
+
+
+def over_targets(C: Counts, names: Iterable[str] | None = None) -> dict[str, float]:
+    """{metric: value} of several binary targets, C (A, G, 2, 2): the mean over targets, but the sum of bias_sum (its
+    unit in AEDA's tables) and the minimum of worst_group_accuracy (methods 2.7)."""
+    summaries: dict[str, Callable[[Values], Any]] = {"bias_sum": np.sum, "worst_group_accuracy": np.min}
+    found = {}
+    for name, values in evaluate(C, names).items():
+        defined = values[np.isfinite(values)]
+        found[name] = float(summaries.get(name, np.mean)(defined)) if len(defined) else float("nan")
+    return found
 
 
 def bootstrap(

@@ -47,6 +47,7 @@ class MLP:
 
     name: ClassVar[str] = "mlp"
     title: ClassVar[str] = "Multi-layer perceptron"
+    takes: ClassVar[str] = "table"
 
     hidden: str = control(
         "64-64", help="Neurons of the hidden layers, first to last, joined by hyphens.", group="training"
@@ -57,30 +58,100 @@ class MLP:
 
     def build(self, data: Dataset, seed: int) -> Classifier:
         """A network with weights drawn from `seed` alone."""
-        sizes = (*data.train.x.shape[1:], *self._hidden_sizes())
-        if len(sizes) < 2 or data.train.x.ndim != 2:
-            raise UserError(f"Model mlp takes tables, and {data.name} has rows of shape {data.train.x.shape[1:]}.")
+        check_rows(self, data, 2)
+        sizes = (*data.train.x.shape[1:], *layer_sizes("hidden", self.hidden))
         with seeded(seed):
             return Classifier(nn.Sequential(*dense(sizes, self.dropout)), nn.Linear(sizes[-1], n_logits(data)))
 
-    def _hidden_sizes(self) -> list[int]:
-        try:
-            sizes = [int(part) for part in self.hidden.split("-")]
-        except ValueError:
-            sizes = [0]
-        if not all(1 <= size <= 4096 for size in sizes) or len(sizes) > 16:
-            raise UserError(
-                f"hidden = {self.hidden} is not a list of layer sizes; give up to 16 numbers "
-                "from 1 to 4096 joined by hyphens, for example 64-64."
-            )
-        return sizes
+
+@dataclass(frozen=True)
+class SmallCNN:
+    """3x3 convolutions with ReLU and 2x2 max-pooling, then one dense layer: for small pictures, digits and faces."""
+
+    name: ClassVar[str] = "small_cnn"
+    title: ClassVar[str] = "Small convolutional network"
+    takes: ClassVar[str] = "image"
+
+    channels: str = control(
+        "32-64", help="Channels of the convolutions, first to last, joined by hyphens.", group="training"
+    )
+    width: int = control(128, 1, 4096, help="Neurons of the dense layer, the features.", group="training")
+
+    def build(self, data: Dataset, seed: int) -> Classifier:
+        """A network with weights drawn from `seed` alone."""
+        check_rows(self, data, 4)
+        n_in, height, width = data.train.x.shape[1:]
+        layers: list[nn.Module] = [Centred()]
+        with seeded(seed):
+            for n_out in layer_sizes("channels", self.channels):
+                # the larger of four first, then ReLU: the same numbers for a quarter of the work
+                layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()]
+                n_in, height, width = n_out, height // 2, width // 2
+            if not height * width:
+                raise UserError(f"channels = {self.channels} halves the picture away; give fewer layers.")
+            layers += [nn.Flatten(), nn.Linear(n_in * height * width, self.width), nn.ReLU()]
+            return Classifier(nn.Sequential(*layers), nn.Linear(self.width, n_logits(data)))
 
 
-MODELS: dict[str, Any] = {MLP.name: MLP}
+@dataclass(frozen=True)
+class ResNet18:
+    """ResNet-18 (He et al., CVPR 2016) as torchvision builds it, from random weights. Up to 32 pixels the first
+    convolution is 3x3 without stride and pooling, so that there is something left to look at."""
+
+    name: ClassVar[str] = "resnet18"
+    title: ClassVar[str] = "ResNet-18"
+    takes: ClassVar[str] = "image"
+
+    def build(self, data: Dataset, seed: int) -> Classifier:
+        """A network with weights drawn from `seed` alone."""
+        from torchvision.models import resnet18
+
+        check_rows(self, data, 4)
+        with seeded(seed):
+            net = resnet18()
+            stem: list[nn.Module] = [net.conv1, net.bn1, net.relu, net.maxpool]
+            if data.train.x.shape[-1] <= 32:
+                stem = [nn.Conv2d(3, 64, 3, padding=1, bias=False), net.bn1, net.relu]
+            body = [net.layer1, net.layer2, net.layer3, net.layer4, net.avgpool, nn.Flatten()]
+            return Classifier(nn.Sequential(Centred(), *stem, *body), nn.Linear(512, n_logits(data)))
+
+
+class Centred(nn.Module):
+    """Pixels from [0, 1] to mean 0: the first layer, so that whatever acts on pictures acts in pixel space."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - 0.5) * 4
+
+
+def check_rows(model: Any, data: Dataset, dimensions: int) -> None:
+    """UserError when a network for tables is given pictures, or the other way round."""
+    if data.train.x.ndim != dimensions:
+        shape = data.train.x.shape[1:]
+        raise UserError(f"Model {model.name} takes {model.takes}s, and the rows of {data.name} have shape {shape}.")
+
+
+def layer_sizes(name: str, text: str) -> list[int]:
+    """Sizes of layers written with hyphens, 64-64; UserError otherwise."""
+    try:
+        sizes = [int(part) for part in text.split("-")]
+    except ValueError:
+        sizes = [0]
+    if not all(1 <= size <= 4096 for size in sizes) or len(sizes) > 16:
+        raise UserError(
+            f"{name} = {text} is not a list of layer sizes; give up to 16 numbers "
+            "from 1 to 4096 joined by hyphens, for example 64-64."
+        )
+    return sizes
+
+
+MODELS: dict[str, Any] = {model.name: model for model in (MLP, SmallCNN, ResNet18)}
+DEFAULT_MODELS = {"table": MLP.name, "image": SmallCNN.name}
 
 
 def n_logits(data: Dataset) -> int:
-    """1 for a binary task, the number of classes otherwise."""
+    """1 for a binary task or a number, one per target of several, the number of classes otherwise."""
+    if data.task in ("regression", "multilabel"):
+        return max(1, len(data.targets))
     return 1 if len(data.classes) == 2 else len(data.classes)
 
 

@@ -81,10 +81,12 @@ def load_values(text: str) -> dict[str, float]:
     return {name: float(value) for name, value in orjson.loads(text).items()}
 
 
-def load_confusion(shape: str | None, blob: bytes | None) -> np.ndarray | None:
+def load_confusion(shape: str | None, blob: bytes | None, pooled: bool = True) -> np.ndarray | None:
+    """The stored tensor; `pooled` adds several targets up, (A, G, T, T) -> (G, T, T)."""
     if shape is None or blob is None:
         return None
-    return np.frombuffer(blob, dtype="<i8").reshape([int(n) for n in shape.split(",")])
+    counts = np.frombuffer(blob, dtype="<i8").reshape([int(n) for n in shape.split(",")])
+    return counts.sum(0) if pooled and counts.ndim == 4 else counts
 
 
 def load_run(row: sqlite3.Row, positions: Mapping[str, int]) -> Run:

@@ -2,57 +2,117 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from fairness_core import catalogue, metrics
-from fairness_core.config import Event, RunConfig, resolve
+from fairness_core import catalogue, imbalance, metrics
+from fairness_core.config import Event, Option, RunConfig, resolve
+from fairness_core.datasets import load
+from fairness_core.datasets.celeba import AEDA_TARGETS
 from fairness_core.experiment import fit
 
 FFB_TRAINING = {"epochs": 100, "max_steps": 150, "batch_size": 1024, "lr": 1e-2, "lr_step": 50}
+Table = Callable[[bool, "Path | str | None"], dict[str, Any]]
 
 
-def ffb_adult(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
-    """Fair Fairness Benchmark (Han et al., ICLR 2024), table 4: ERM on Adult, group sex.
+@dataclass(frozen=True)
+class Benchmark:
+    """A row of the Fair Fairness Benchmark's table 4: printed is mean and sd in percent of accuracy, demographic parity
+    difference, equalized odds (the sum of both gaps) and equal opportunity gap."""
 
-    45,222 complete rows, 101 inputs (education both as number and one-hot, without sex), 40:30:30 by label, network
-    512-256-64, Adam 1e-2 times 0.1 every 50 steps, 150 steps of 1,024 rows, and the dropout of 0.5 that the
-    benchmark's network applies (its code names 0.2 but never passes it on). One split per seed, 10 seeds (quick: 3),
-    all in one stacked pass. eodd is the sum |TPR gap| + |FPR gap|.
+    dataset: str
+    options: Mapping[str, Option]
+    dropout: float
+    printed: tuple[tuple[float, float], ...]
+
+    measures: ClassVar[dict[str, str]] = {
+        "accuracy": "accuracy",
+        "demographic_parity_difference": "demographic_parity_difference",
+        "equalized_odds_sum": "equalized_odds_sum",
+        "equal_opportunity_gap": "equal_opportunity_difference",  # as the tables of this product call it
+    }
+
+    def run(self, table: str, quick: bool, data_dir: Path | str | None) -> dict[str, Any]:
+        """One split per seed, 10 seeds (quick: 3), all in one stacked pass: network 512-256-64, Adam 1e-2 times 0.1
+        every 50 steps, 150 steps of 1,024 rows, split 40:30:30 by label."""
+        known = catalogue.build(data_dir)
+        start = time.perf_counter()
+        configs = [
+            resolve(
+                known,
+                dataset=self.dataset,
+                dataset_options={**self.options, "split_seed": seed},
+                model_options={"hidden": "512-256-64", "dropout": self.dropout},
+                method="erm",
+                training=FFB_TRAINING,
+                seed=seed,
+            )
+            for seed in range(3 if quick else 10)
+        ]
+        results = [metrics.evaluate(confusion) for confusion in test_confusions(configs, data_dir)]
+        paper = {name: {"mean": m, "sd": sd} for name, (m, sd) in zip(self.measures, self.printed, strict=True)}
+        ours = {name: summary([abs(float(r[key])) for r in results]) for name, key in self.measures.items()}
+        return {
+            "table": table,
+            "unit": "percent, test split",
+            "rows": [{"method": "erm", "paper": paper, "ours": ours}],
+            "metrics": {name: value["mean"] for name, value in ours.items()},
+            "seconds": time.perf_counter() - start,
+        }
+
+
+# Inputs as the benchmark makes them: Adult 101 columns (education also one-hot) of 45,222 complete rows, COMPAS 401 with
+# every charge one-hot, Bank 62. Its network applies dropout 0.5 (its code names 0.2 but never passes it on).
+BENCHMARKS = {
+    "ffb-adult": Benchmark(
+        "adult", {"sensitive": "sex", "split": "random"}, 0.5,
+        ((85.35, 0.34), (16.67, 0.69), (14.16, 3.12), (7.93, 2.88)),
+    ),
+    "ffb-compas": Benchmark(
+        "compas", {"sensitive": "race", "split": "40:30:30", "charges": "all"}, 0.5,
+        ((67.13, 1.06), (16.83, 3.48), (29.03, 6.66), (20.05, 3.95)),
+    ),
+    "ffb-bank": Benchmark(
+        "bank", {"sensitive": "age", "split": "40:30:30", "pdays": "999"}, 0.5,
+        ((91.17, 0.57), (10.88, 4.27), (10.71, 5.68), (6.16, 4.90)),
+    ),
+}  # fmt: skip
+
+
+def aeda_figure2(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
+    """AEDA (arXiv 2007.13632), figure 2: of 17 attributes of CelebA, the gap in recall between women and men against
+    the share of women in training; 34 points and their rank correlation.
+
+    One untreated network for all 17, 5-fold cross-validation over the photographs that are here (quick: one fold), the
+    folds' counts added up. The paper trains VGG-16 on all of CelebA and prints no correlation, only its sign.
     """
     known = catalogue.build(data_dir)
-    seeds = 3 if quick else 10
+    start = time.perf_counter()
+    options = {"target": ", ".join(AEDA_TARGETS), "sensitive": "Male", "split": "5-fold", "size": 64}
     configs = [
         resolve(
-            known,
-            dataset="adult",
-            dataset_options={"sensitive": "sex", "split": "random", "split_seed": seed},
-            model_options={"hidden": "512-256-64", "dropout": 0.5},
-            method="erm",
-            training=FFB_TRAINING,
-            seed=seed,
+            known, dataset="celeba", dataset_options={**options, "fold": fold}, method="erm", seed=fold,
+            model_options={"channels": "32-64-128"}, training={"epochs": 8, "batch_size": 64},
         )
-        for seed in range(seeds)
-    ]
-    start = time.perf_counter()
-    results = [metrics.evaluate(confusion) for confusion in test_confusions(configs, data_dir)]
-    printed = {
-        "accuracy": (85.35, 0.34, "accuracy"),
-        "demographic_parity_difference": (16.67, 0.69, "demographic_parity_difference"),
-        "equalized_odds_sum": (14.16, 3.12, "equalized_odds_sum"),
-        "equal_opportunity_gap": (7.93, 2.88, "equal_opportunity_difference"),
-    }
-    paper = {name: {"mean": mean, "sd": sd} for name, (mean, sd, _) in printed.items()}
-    ours = {name: summary([abs(float(r[key])) for r in results]) for name, (_, _, key) in printed.items()}
+        for fold in range(1 if quick else 5)
+    ]  # fmt: skip
+    C = np.sum([confusions for c in configs for confusions in test_confusions([c], data_dir)], 0)
+    data = load("celeba", configs[0].dataset_options, data_dir)
+    train = imbalance.training_counts(data.train.y, data.train.s, 2, 2)
+    found = imbalance.correlation(train, C)
+    table = imbalance.points(train, C, data.targets, data.classes, data.groups)
+    measured = metrics.over_targets(C, ["bacc", "bias_sum", "bias_mean", "accuracy"])
     return {
-        "table": "ffb-adult",
-        "unit": "percent, test split",
-        "rows": [{"method": "erm", "paper": paper, "ours": ours}],
-        "metrics": {name: value["mean"] for name, value in ours.items()},
+        "table": "aeda-figure2",
+        "unit": f"fractions; {C[0].sum():,} test photographs, {len(configs)} folds, small_cnn 32-64-128 at 64 pixels, cpu",
+        "rows": table.to_dict("records"),
+        "metrics": {"spearman": found.rho, "spearman_low": found.low, "spearman_high": found.high, **measured},
         "seconds": time.perf_counter() - start,
     }
 
@@ -76,4 +136,7 @@ def summary(fractions: list[float]) -> dict[str, Any]:
     return {"mean": float(values.mean()), "sd": float(values.std(ddof=1)), "seeds": len(values), "device": "cpu"}
 
 
-TABLES: dict[str, Callable[[bool, Path | str | None], dict[str, Any]]] = {"ffb-adult": ffb_adult}
+TABLES: dict[str, Table] = {
+    **{name: functools.partial(benchmark.run, name) for name, benchmark in BENCHMARKS.items()},
+    "aeda-figure2": aeda_figure2,
+}

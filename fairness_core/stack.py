@@ -2,7 +2,8 @@
 
 Replicas never touch each other, so the gradient of the *sum* of their losses holds each replica's own gradient, Adam
 (element by element) steps each on its own, and a stack of one is an ordinary network. Activations are kept feature
-first, (R, width, rows): then every dense layer and its gradient is one contiguous (batched) matrix product.
+first, (R, width, rows): then every dense layer and its gradient is one contiguous (batched) matrix product. Networks
+whose features are more than dense layers (convolutions) run one after the other: each fills the processor by itself.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ Layers = list[tuple[str, nn.Module]]
 class Stack:
     """Networks of equal architecture, trained together.
 
-    parameters: name -> leaf tensor (R, ...), all of them views of the vector `flat`. Call it, or `features` then
-    `head` (the last layer), with x (rows, D) shared by all replicas or (R, D, rows), each its own; the result is
-    (R, width, rows).
+    parameters: name -> leaf tensor (R, ...), all of them views of the vector `flat`; buffers: per replica name ->
+    tensor (running statistics). Call it, or `features` then `head` (the last layer), with x (rows, ...) shared by all
+    replicas or each its own, (R, D, rows) for tables and (R, rows, ...) for images; the result is (R, width, rows).
     dropout_seeds: one per replica, or a single one when all replicas share their seed (and so their masks).
     """
 
@@ -39,11 +40,13 @@ class Stack:
             name: piece.view(tensor.shape).detach().requires_grad_()
             for piece, (name, tensor) in zip(pieces, stacked.items(), strict=True)
         }
+        self.buffers = [dict(copy.deepcopy(network).named_buffers()) for network in networks]
         self._layers: Layers = [
             (f"{name}.", layer)
             for name, layer in self.template.named_modules()
-            if not isinstance(layer, nn.Sequential) and layer is not self.template
+            if not list(layer.children()) and not isinstance(layer, nn.Sequential)
         ]
+        self._dense = all(isinstance(layer, nn.Linear | nn.ReLU | nn.Dropout) for _, layer in self._layers)
         self._pools: dict[str, list[Workspace]] = {}
         self._streams = [torch.Generator().manual_seed(seed) for seed in dropout_seeds]
 
@@ -55,6 +58,8 @@ class Stack:
         return list(self.parameters.values())
 
     def __call__(self, x: Tensor) -> Tensor:
+        if not self._dense:
+            return self.head(self.features(x))
         return self._run(self._layers, x, self.parameters)
 
     def frozen(self, x: Tensor) -> Tensor:
@@ -62,6 +67,8 @@ class Stack:
         return self._run(self._layers, x, {name: p.detach() for name, p in self.parameters.items()})
 
     def features(self, x: Tensor) -> Tensor:
+        if not self._dense:
+            return self._one_by_one(x)
         return self._run(self._layers[:-1], x, self.parameters)
 
     def head(self, h: Tensor) -> Tensor:
@@ -70,7 +77,8 @@ class Stack:
     def network(self, replica: int) -> nn.Module:
         """A copy of one replica as an ordinary module in evaluation mode, in single precision."""
         module = copy.deepcopy(self.template)
-        module.load_state_dict({name: p.detach()[replica] for name, p in self.parameters.items()})
+        weights = {name: p.detach()[replica] for name, p in self.parameters.items()}
+        module.load_state_dict({**weights, **self.buffers[replica]})
         return module.float().eval()
 
     def _run(self, layers: Layers, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
@@ -84,12 +92,22 @@ class Stack:
                 continue
             x = chain(x, chained, self._pool(key)) if chained else x
             chained = []
-            if isinstance(layer, nn.Dropout):
-                x = self._drop(x, layer.p)
-            else:
-                own = {name.removeprefix(key): p for name, p in weights.items() if name.startswith(key)}
-                x = _mapped(layer, own, x)
+            assert isinstance(layer, nn.Dropout)
+            x = self._drop(x, layer.p)
         return chain(x, chained, self._pool("")) if chained else x
+
+    def _one_by_one(self, x: Tensor) -> Tensor:
+        """The features of every replica, (R, width, rows)."""
+        body = self.template.get_submodule("features").train(self.training)
+        own = [name for name in self.parameters if name.startswith("features.")]
+        columns = [self.parameters[name].unbind() for name in own]
+        out = []
+        for r, buffers in enumerate(self.buffers):
+            state = {name.removeprefix("features."): column[r] for name, column in zip(own, columns, strict=True)}
+            state |= {name.removeprefix("features."): b for name, b in buffers.items() if name.startswith("features.")}
+            h: Tensor = functional_call(body, state, (x[r] if x.dim() == 5 else x,))
+            out.append(h.t())
+        return torch.stack(out)
 
     def _pool(self, key: str) -> list[Workspace]:
         """Workspaces of the dense layers that end before `key`."""
@@ -101,13 +119,3 @@ class Stack:
             return h
         keep = [torch.rand(h.shape[1:], generator=stream) >= p for stream in self._streams]
         return h * torch.stack(keep) / (1 - p)
-
-
-def _mapped(layer: nn.Module, weights: dict[str, Tensor], x: Tensor) -> Tensor:
-    """Any other layer, replica by replica (vectorised): x (R, width, rows) or (R, rows, ...) as the layer expects."""
-
-    def one(own: dict[str, Tensor], rows: Tensor) -> Tensor:
-        out: Tensor = functional_call(layer, own, (rows,))
-        return out
-
-    return torch.vmap(one)(weights, x)

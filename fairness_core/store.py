@@ -130,6 +130,22 @@ class Store(Jobs):
             db.execute("DELETE FROM sweeps WHERE id = ?", (sweep_id,))
         self.delete(own)
 
+    def forget_dataset(self, dataset: str) -> tuple[int, int]:
+        """Forgets every run and sweep of this data set with events and weights; how many runs and sweeps there were."""
+        derived = "json_extract(CAST({} AS TEXT), '$.{}') = ?"
+        with self._transaction() as db:
+            runs = [
+                r[0] for r in db.execute(f"SELECT id FROM runs WHERE {derived.format('config', 'dataset')}", (dataset,))
+            ]
+            sweeps = [
+                r[0]
+                for r in db.execute(f"SELECT id FROM sweeps WHERE {derived.format('spec', 'base.dataset')}", (dataset,))
+            ]
+            db.execute(f"DELETE FROM sweep_runs WHERE sweep_id IN {AMONG}", (to_json(sweeps),))
+            db.execute(f"DELETE FROM sweeps WHERE id IN {AMONG}", (to_json(sweeps),))
+        self.delete(runs)
+        return len(runs), len(sweeps)
+
     # -- what pages read
 
     def run(self, run_id: str) -> Run | None:
@@ -152,21 +168,23 @@ class Store(Jobs):
         query = "SELECT stack_key FROM runs WHERE status = 'queued' GROUP BY stack_key ORDER BY min(place)"
         return {row[0]: i for i, row in enumerate(self._db.execute(query), 1)}
 
-    def history(self, run_id: str, after: int = -1) -> pd.DataFrame:
+    def history(self, run_id: str, after: int = -1, *, pooled: bool = True) -> pd.DataFrame:
         """The run's events with seq > `after`: seq, t, stage, step, of, confusion (int64 (G, T, T) or None), then a
-        float column per value (NaN where an event does not carry it)."""
+        float column per value (NaN where an event does not carry it). Several targets are added up; with
+        pooled=False their tensor is (A, G, T, T)."""
         query = "SELECT * FROM events WHERE run_id = ? AND seq > ? ORDER BY seq"
         rows = self._db.execute(query, (run_id, after)).fetchall()
         values = [load_values(row["values"]) for row in rows]
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("seq", "t", "stage", "step", "of")}
-        confusions = [load_confusion(row["shape"], row["confusion"]) for row in rows]
+        confusions = [load_confusion(row["shape"], row["confusion"], pooled) for row in rows]
         columns["confusion"] = pd.Series(confusions, dtype=object)
         for name in dict.fromkeys(name for row in values for name in row):
             columns[name] = np.array([row.get(name, math.nan) for row in values])
         return pd.DataFrame(columns)
 
-    def confusions(self, run_ids: Iterable[str], stage: str) -> dict[str, np.ndarray]:
-        """The newest confusion tensor of `stage` ("training", "validation", "test") of each run that has one."""
+    def confusions(self, run_ids: Iterable[str], stage: str, *, pooled: bool = True) -> dict[str, np.ndarray]:
+        """The newest confusion tensor of `stage` ("training", "validation", "test") of each run that has one, (G, T,
+        T); with pooled=False that of several targets is (A, G, T, T)."""
         newest = (
             "SELECT seq FROM events WHERE run_id = asked.value AND stage = ? AND confusion IS NOT NULL"
             " ORDER BY seq DESC LIMIT 1"
@@ -176,7 +194,7 @@ class Store(Jobs):
             f" CROSS JOIN events ON run_id = asked.value AND seq = ({newest})",
             (to_json(list(run_ids)), stage),
         )
-        found = {row[0]: load_confusion(row[1], row[2]) for row in rows}
+        found = {row[0]: load_confusion(row[1], row[2], pooled) for row in rows}
         return {run_id: c for run_id, c in found.items() if c is not None}
 
     def info(self, run_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -218,6 +236,11 @@ class Store(Jobs):
             " GROUP BY sweeps.id ORDER BY sweeps.created DESC, sweeps.rowid DESC"
         )
         return pd.DataFrame([flat_sweep(row) for row in rows], columns=SWEEP_COLUMNS)
+
+    @property
+    def tables(self) -> Path:
+        """The folder of the tables that users have added (datasets/own.py)."""
+        return self.root / "tables"
 
     def weights_path(self, run_id: str) -> Path:
         """Where the run's trained weights lie (safetensors) once it is done."""

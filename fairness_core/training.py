@@ -6,19 +6,21 @@ all: the batches, the optimiser and its schedule, the live evaluations, the guar
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from fairness_core import regression
+from fairness_core.batches import Batch, Rows, Scale, minibatches, side_by_side
 from fairness_core.config import Budget, Event
 from fairness_core.datasets import Dataset, Split
+from fairness_core.evaluation import confusions, error_sums, evaluating
 from fairness_core.optimizer import Adam
 from fairness_core.stack import Stack
 
@@ -29,18 +31,6 @@ EVALUATION_ROWS = 2048  # rows per forward pass of the final evaluation: small e
 
 Events = list[tuple[int, Event]]  # (replica, what it reports)
 Training = Generator[Events, None, list[nn.Module]]
-
-
-@dataclass
-class Batch:
-    """Rows of one step.
-
-    Shared by all replicas: x (rows, D), y and s (rows,). Each replica its own: x (R, D, rows), y and s (R, rows).
-    """
-
-    x: Tensor
-    y: Tensor
-    s: Tensor
 
 
 @dataclass
@@ -111,8 +101,10 @@ class Job:
     dtype: torch.dtype = torch.float32
     stop: threading.Event = field(default_factory=threading.Event)  # set it, and training ends after the current step
     learner: Learner = field(init=False)
+    scale: Scale = field(init=False)
 
     def __post_init__(self) -> None:
+        self.scale = Scale.of(self.data[0])
         shared_seed = len(set(self.seeds)) == 1
         net = Stack([n.to(self.dtype) for n in self.networks], self.seeds[:1] if shared_seed else self.seeds)
         replicas = zip(self.recipes, self.data, self.networks, self.seeds, strict=True)
@@ -126,6 +118,11 @@ class Job:
         """Do all replicas see the same batches?"""
         return len(set(self.seeds)) == 1 and all(d is self.data[0] for d in self.data)
 
+    def rows(self, role: str) -> list[Rows]:
+        """A split of every replica's data ("train", "validation", "test"); of the one data set when they share it."""
+        own: list[Split] = [getattr(d, role) for d in self.data[: 1 if self.shared_rows else None]]
+        return [Rows.of(split, self.dtype, self.scale) for split in own]
+
 
 def train(job: Job) -> Training:
     """Train the stack, yielding a list of (replica, Event) at every evaluation; returns the networks.
@@ -135,8 +132,8 @@ def train(job: Job) -> Training:
     """
     learner, net, budget = job.learner, job.learner.model.net, job.budget
     steps = total_steps(budget, max(len(d.train) for d in job.data))
-    live = [sample(d, job.dtype) for d in job.data[: 1 if job.shared_rows else None]]
-    report_at = set(evaluation_steps(steps, steps * budget.batch_size, len(live[0].y)) if job.live else [steps])
+    live = sample(job)
+    report_at = set(evaluation_steps(steps, steps * budget.batch_size, live.s.shape[-1]) if job.live else [steps])
     guard = Guard(net)
     sums: dict[str, Tensor] = {}
     since = 0
@@ -156,7 +153,18 @@ def train(job: Job) -> Training:
     guard.restore(net)
     for stage in ("validation", "test"):
         yield final_events(job, stage, steps, guard)
-    return [net.network(r) for r in range(len(net))]
+    return [in_units(net.network(r), job.scale) for r in range(len(net))]
+
+
+def in_units(network: nn.Module, scale: Scale) -> nn.Module:
+    """A regression's network is trained on standardised targets; its last layer takes the units back."""
+    if scale != Scale():
+        head = network.get_submodule("head")
+        assert isinstance(head, nn.Linear)
+        with torch.no_grad():
+            head.weight.mul_(scale.sd)
+            head.bias.mul_(scale.sd).add_(scale.mean)
+    return network
 
 
 def total_steps(budget: Budget, n: int) -> int:
@@ -190,7 +198,12 @@ def schedule(learner: Learner, budget: Budget, step: int) -> None:
 def shares(data: Dataset, dtype: torch.dtype) -> Tensor:
     """P(y, s) in the training split, (classes, groups)."""
     n_groups = len(data.groups)
-    counts = np.bincount(data.train.y * n_groups + data.train.s, minlength=len(data.classes) * n_groups)
+    y = data.train.y
+    if data.task == "regression":
+        y = np.digitize(y, data.edges)
+    elif data.task == "multilabel":
+        y = y[:, 0]  # methods that look at the class refuse several targets
+    counts = np.bincount(y * n_groups + data.train.s, minlength=len(data.classes) * n_groups)
     return torch.from_numpy(counts.reshape(-1, n_groups) / counts.sum()).to(dtype)
 
 
@@ -198,45 +211,28 @@ def batches(job: Job) -> Iterator[Batch]:
     """The rows of every step: one shuffle per seed and epoch, the same whether a run trains alone or in a stack."""
     size = job.budget.batch_size
     if job.shared_rows:
-        x, y, s = tensors(job.data[0].train, job.dtype)
-        for rows in minibatches(len(y), size, job.seeds[0]):
-            yield Batch(x[rows], y[rows], s[rows])
-    splits = [tensors(d.train, job.dtype) for d in job.data]
-    streams = [minibatches(len(split[1]), size, seed) for split, seed in zip(splits, job.seeds, strict=True)]
-    for picked in zip(*streams, strict=True):
-        parts = [[t[rows] for t in split] for split, rows in zip(splits, picked, strict=True)]
-        yield stack_rows(parts)
+        rows = job.rows("train")[0]
+        for picked in minibatches(len(rows), size, job.seeds[0]):
+            yield rows.take(picked)
+    own = job.rows("train")
+    streams = [minibatches(len(rows), size, seed) for rows, seed in zip(own, job.seeds, strict=True)]
+    for numbers in zip(*streams, strict=True):
+        yield side_by_side([rows.take(picked) for rows, picked in zip(own, numbers, strict=True)])
 
 
-def minibatches(n: int, size: int, seed: int) -> Iterator[Tensor]:
-    """Row numbers of one batch after the other, for ever: each epoch is a fresh shuffle of all n rows."""
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        yield from torch.split(torch.randperm(n, generator=generator), size)
-
-
-def tensors(split: Split, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.from_numpy(split.x).to(dtype), torch.from_numpy(split.y), torch.from_numpy(split.s)
-
-
-def stack_rows(parts: Sequence[Sequence[Tensor]]) -> Batch:
-    """Each replica's own rows side by side, features first."""
-    x, y, s = (torch.stack(list(column)) for column in zip(*parts, strict=True))
-    return Batch(x.transpose(1, 2).contiguous(), y, s)
-
-
-def sample(data: Dataset, dtype: torch.dtype) -> Batch:
+def sample(job: Job) -> Batch:
     """The fixed rows of the validation split that live evaluations use (all, when there are few)."""
-    order = np.random.default_rng(0).permutation(len(data.validation))[:LIVE_ROWS]
-    part = data.validation
-    return Batch(*tensors(Split(part.x[order], part.y[order], part.s[order]), dtype))
+    parts = []
+    for rows in job.rows("validation"):
+        order = np.random.default_rng(0).permutation(len(rows))[:LIVE_ROWS]
+        parts.append(rows.take(torch.from_numpy(order)))
+    return parts[0] if job.shared_rows else side_by_side(parts)
 
 
-def live_events(job: Job, live: list[Batch], means: dict[str, Tensor], step: int, of: int) -> Events:
-    batch = live[0] if job.shared_rows else stack_rows([(b.x, b.y, b.s) for b in live])
+def live_events(job: Job, batch: Batch, means: dict[str, Tensor], step: int, of: int) -> Events:
     net = job.learner.model.net
     with evaluating(net):
-        counts = confusions(net, batch, job.data[0])
+        counts = confusions(net(batch.x), batch, job.data[0], job.scale)
         values = {**means, **job.recipes[0].gauges(job.learner, batch)}
     table = {name: value.tolist() for name, value in values.items()}
     return [
@@ -246,57 +242,34 @@ def live_events(job: Job, live: list[Batch], means: dict[str, Tensor], step: int
 
 
 def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:
-    """The confusion tensor of a whole split for every replica."""
-    net, shape = job.learner.model.net, (len(job.data[0].groups), len(job.data[0].classes))
-    total = np.zeros((len(net), shape[0], shape[1], shape[1]), np.int64)
-    splits = [d.validation if stage == "validation" else d.test for d in job.data[: 1 if job.shared_rows else None]]
+    """The confusion tensor of a whole split for every replica, and of a regression its errors."""
+    net, data, splits = job.learner.model.net, job.data[0], job.rows(stage)
+    counts, errors = [], []
     with evaluating(net):
         for start in range(0, max(map(len, splits)), EVALUATION_ROWS):
-            parts = [[t[start : start + EVALUATION_ROWS] for t in tensors(split, job.dtype)] for split in splits]
-            total += confusions(net, Batch(*parts[0]) if job.shared_rows else stack_rows(parts), job.data[0])
-    return [(r, Event(stage, steps, steps, guard.values(r), total[r])) for r in range(len(net))]
-
-
-@contextmanager
-def evaluating(net: Stack) -> Iterator[None]:
-    """No gradients and no dropout inside the block."""
-    net.training = False
-    with torch.no_grad():
-        yield
-    net.training = True
-
-
-def confusions(net: Stack, batch: Batch, data: Dataset) -> np.ndarray:
-    """The confusion tensor of every replica on these rows: int64 (R, groups, classes, classes)."""
-    n_groups, n_classes = len(data.groups), len(data.classes)
-    logits = net(batch.x)  # (R, 1 or T, rows)
-    predicted = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
-    cells = n_groups * n_classes * n_classes
-    index = ((batch.s * n_classes + batch.y) * n_classes) + predicted + cells * torch.arange(len(net)).unsqueeze(1)
-    counts = torch.bincount(index.flatten(), minlength=len(net) * cells)
-    return counts.view(len(net), n_groups, n_classes, n_classes).numpy()
-
-
-def task_loss(logits: Tensor, y: Tensor) -> Tensor:
-    """Mean cross-entropy of every replica, (R,). logits (R, 1 or T, rows); y (rows,) or (R, rows)."""
-    return row_losses(logits, y).mean(1)
-
-
-def row_losses(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy of every row, (R, rows)."""
-    target = y.expand(len(logits), -1)
-    if logits.shape[1] == 1:
-        z = logits[:, 0]
-        return F.softplus(z) - z * target
-    return F.cross_entropy(logits, target, reduction="none")
+            parts = [rows.take(slice(start, start + EVALUATION_ROWS)) for rows in splits]
+            batch = parts[0] if job.shared_rows else side_by_side(parts)
+            logits = net(batch.x)
+            counts.append(confusions(logits, batch, data, job.scale))
+            if data.task == "regression":
+                errors.append(error_sums(logits, batch, data, job.scale))
+    total = np.sum(counts, 0)
+    values = [guard.values(r) for r in range(len(net))]
+    if errors:
+        variance = float((data.test if stage == "test" else data.validation).y.astype(np.float64).var())
+        for own, sums in zip(values, np.sum(errors, 0), strict=True):
+            own |= regression.evaluate(sums, variance)
+    return [(r, Event(stage, steps, steps, values[r], total[r])) for r in range(len(net))]
 
 
 class Guard:
-    """Keeps each replica's last good weights, and notes the step at which a replica's loss stopped being finite."""
+    """Keeps each replica's last good weights and running statistics, and notes the step at which its loss stopped being
+    finite."""
 
     def __init__(self, net: Stack) -> None:
         self.diverged: dict[int, int] = {}
         self._kept = [p.detach().clone() for p in net.leaves]
+        self._buffers = copy.deepcopy(net.buffers)
 
     @torch.no_grad()
     def check(self, net: Stack, losses: dict[str, Tensor], step: int) -> None:
@@ -307,6 +280,8 @@ class Guard:
             self.diverged.setdefault(r, step)
         for kept, p in zip(self._kept, net.leaves, strict=True):
             kept[good] = p[good]
+        for r in good.nonzero().flatten().tolist():
+            self._buffers[r] = {name: b.clone() for name, b in net.buffers[r].items()}
 
     @torch.no_grad()
     def restore(self, net: Stack) -> None:
@@ -314,6 +289,7 @@ class Guard:
         for r in self.diverged:
             for kept, p in zip(self._kept, net.leaves, strict=True):
                 p[r] = kept[r]
+            net.buffers[r] = self._buffers[r]
 
     def values(self, replica: int) -> dict[str, float]:
         return {"diverged_at_step": float(self.diverged[replica])} if replica in self.diverged else {}

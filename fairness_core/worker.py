@@ -116,8 +116,9 @@ def train(
     began = time.time()
     try:
         newest: dict[str, Event] = {}
-        store.describe(ids, _names(configs[0], data_dir), job=job)  # equal for all: they differ in seed and λ
-        modules = _train(reporter, configs, newest, data_dir, fit, on_event)
+        names = _names(configs[0], data_dir, store.tables)  # equal for all: they differ in seed and λ
+        store.describe(ids, names, job=job)
+        modules = _train(reporter, configs, newest, {"data_dir": data_dir, "tables": store.tables}, fit, on_event)
         reporter.close()
         if not reporter.stopped:
             _finish(store, job, configs, modules, newest, data_dir, time.time() - began)
@@ -133,13 +134,13 @@ def _train(
     reporter: Reporter,
     configs: Sequence[RunConfig],
     newest: dict[str, Event],
-    data_dir: Path | None,
+    where: dict[str, Path | None],
     fit: Fit | None,
     on_event: Callable[[], None],
 ) -> list[nn.Module]:
     """Run the training to its end, or until nobody wants it; `newest` receives each run's last event."""
     ids = [c.id for c in configs]
-    with contextlib.closing((fit or _fit())(configs, data_dir=data_dir)) as training:
+    with contextlib.closing((fit or _fit())(configs, **where)) as training:
         while not reporter.stopped:
             try:
                 batch = next(training)
@@ -174,7 +175,7 @@ def _finish(
         if config.id in wanted:
             _save(module, store.weights_path(config.id))
             info = {"seconds": seconds / len(configs), "job_seconds": seconds, "job_runs": len(configs)}
-            info |= _info(config, newest[config.id], data_dir)
+            info |= _info(config, newest[config.id], data_dir, store.tables)
             if not store.finish(config.id, "done", job=job, info=info) and store.run(config.id) is None:
                 store.weights_path(config.id).unlink(missing_ok=True)  # it was deleted this very moment
 
@@ -187,22 +188,25 @@ def _save(module: nn.Module, path: Path) -> None:
     written.replace(path)
 
 
-def _info(config: RunConfig, last: Event, data_dir: Path | None) -> dict[str, Any]:
+def _info(config: RunConfig, last: Event, data_dir: Path | None, tables: Path) -> dict[str, Any]:
     import torch
 
-    names = _names(config, data_dir)
-    flags = [] if last.confusion is None else metrics.flags(last.confusion, names["groups"], names["classes"])
+    names, counts = _names(config, data_dir, tables), last.confusion
+    if counts is not None and counts.ndim == 4:
+        counts = counts.sum(0)
+    flags = [] if counts is None else metrics.flags(counts, names["groups"], names["classes"])
     diverged = last.values.get("diverged_at_step")
     if diverged is not None:
         flags = [f"diverged:{diverged:.0f}", *flags]
     return {**names, "flags": flags, "device": "cpu", "torch": torch.__version__}
 
 
-def _names(config: RunConfig, data_dir: Path | None) -> dict[str, Any]:
-    """What the data set says by itself: names of groups and classes, sizes of splits."""
-    data = datasets.load(config.dataset, config.dataset_options, data_dir)
+def _names(config: RunConfig, data_dir: Path | None, tables: Path) -> dict[str, Any]:
+    """What the data set says by itself: task, names of groups, classes and targets, sizes of splits."""
+    data = datasets.load(config.dataset, config.dataset_options, data_dir, tables)
     sizes = {f"n_{name}": len(split.y) for name, split in _splits(data)}
-    return {"groups": list(data.groups), "classes": list(data.classes), **sizes}
+    names = {"groups": list(data.groups), "classes": list(data.classes), "targets": list(data.targets)}
+    return {"task": data.task, **names, **sizes}
 
 
 def _splits(data: datasets.Dataset) -> Iterator[tuple[str, datasets.Split]]:

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from fairness_core import palette, runner
+from fairness_core import datasets, palette, runner
 from fairness_core.config import Control, Option, RunConfig
 from fairness_core.metrics import METRICS
 from fairness_core.store import Store
@@ -58,7 +58,16 @@ def catalogue() -> dict[str, Any]:
         _load_chart_library()
         _wait_for_engine()
         st.stop()
-    return found
+    return {**found, "datasets": {**_published(found["version"], data_dir()), **datasets.entries(store().tables)}}
+
+
+@st.cache_data(ttl=20, show_spinner=False)
+def _published(version: str, folder: str | None) -> dict[str, Any]:
+    """The published data sets, and whether their files are here: looked up anew now and then, since files may come."""
+    found = store().catalogue()
+    assert found is not None
+    known: dict[str, Any] = datasets.present(found, folder, None)["datasets"]
+    return known
 
 
 def _load_chart_library() -> None:
@@ -137,6 +146,14 @@ def method_colour(catalogue: Mapping[str, Any], method: str) -> str:
     return palette.method_colour(method_index(catalogue, method))
 
 
+def favourable(catalogue: Mapping[str, Any], config: RunConfig) -> str:
+    """What the positive decision means: "predicted to earn more"; data sets with a choice of target name it."""
+    words = str(catalogue["datasets"][config.dataset]["favourable"])
+    for name, value in config.dataset_options.items():
+        words = words.replace(f"{{{name}}}", str(value))
+    return words
+
+
 # -------------------------------------------------------------------------------------------------------- small widgets
 
 
@@ -186,7 +203,7 @@ def link_popover() -> None:
 def command_line(verb: str, config: RunConfig, catalogue: Mapping[str, Any], *extra: str) -> str:
     """`python -m fairness_core <verb> ...` with every setting that is not at its default."""
     words = ["python", "-m", "fairness_core", verb, "--dataset", config.dataset, "--method", config.method]
-    if config.model != "mlp":
+    if config.model != catalogue["datasets"][config.dataset]["model"]:
         words += ["--model", config.model]
     flags = {"batch_size": "--batch-size", "epochs": "--epochs", "lr": "--lr", "sensitive": "--sensitive"}
     sections = (

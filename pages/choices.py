@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from fairness_core.store import Store, Sweep
 FIRST = {"dataset": "adult", "group": "sex", "method": "adversarial"}  # what a first visit trains by itself
 SEEDS = 5
 GRID = "0:4:21"
+PICTURE_VALUES, PICTURE_SEEDS = 5, 1  # a network for pictures takes minutes, and no stack makes it cheaper
+MOST_OFFERED = 4  # attributes of which every intersection is offered
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def plan(
     method: str,
     values: Sequence[float],
     seeds: int,
-    model: str = "mlp",
+    model: str | None = None,
     options: Mapping[str, Mapping[str, Option]] | None = None,
 ) -> Plan:
     """The sweep over λ = `values` with seeds 0 to seeds - 1; options: dataset, model, method, training -> settings.
@@ -77,14 +80,20 @@ def from_spec(catalogue: Catalogue, spec: Mapping[str, Any]) -> Plan:
 
 def default_plan(catalogue: Catalogue, dataset: str, group: str, method: str) -> Plan:
     """The sweep that is trained when nobody has turned anything."""
-    values = usual_spec(catalogue, method)["values"]
+    usual = usual_spec(catalogue, method, dataset)
     options = {"dataset": {"sensitive": group}}
-    return plan(catalogue, dataset=dataset, method=method, values=values, seeds=SEEDS, options=options)
+    seeds = len(usual["seeds"])
+    return plan(catalogue, dataset=dataset, method=method, values=usual["values"], seeds=seeds, options=options)
 
 
-def usual_spec(catalogue: Catalogue, method: str) -> dict[str, Any]:
-    """The values and seeds of a sweep nobody has changed."""
-    return {"values": default_values(catalogue, method), "seeds": list(range(SEEDS))}
+def usual_spec(catalogue: Catalogue, method: str, dataset: str) -> dict[str, Any]:
+    """The values and seeds of a sweep nobody has changed; few of them where a single run takes minutes."""
+    values = default_values(catalogue, method)
+    if catalogue["datasets"][dataset]["kind"] == "table":
+        return {"values": values, "seeds": list(range(SEEDS))}
+    last = len(values) - 1
+    few = [values[round(i * last / (PICTURE_VALUES - 1))] for i in range(PICTURE_VALUES)]
+    return {"values": few, "seeds": list(range(PICTURE_SEEDS))}
 
 
 def default_values(catalogue: Catalogue, method: str) -> list[float]:
@@ -106,10 +115,38 @@ def treated(catalogue: Catalogue) -> list[str]:
     return [name for name, entry in catalogue["methods"].items() if entry["tradeoff"]]
 
 
-def groupings(catalogue: Catalogue, dataset: str) -> list[str]:
-    """The sensitive attributes a data set offers."""
-    entry = catalogue["datasets"][dataset]
-    return next((list(c.choices) for c in pages.declared(entry) if c.name == "sensitive"), [])
+def trainable(catalogue: Catalogue) -> list[str]:
+    """The data sets that are here and whose target is a class."""
+    entries = catalogue["datasets"].items()
+    return [name for name, entry in entries if not entry["missing"] and entry["task"] != "regression"]
+
+
+def sensitive_control(catalogue: Catalogue, dataset: str) -> Control | None:
+    """The control that says whose results are compared."""
+    return next((c for c in pages.declared(catalogue["datasets"][dataset]) if c.name == "sensitive"), None)
+
+
+def groupings(catalogue: Catalogue, dataset: str, also: str = "") -> list[str]:
+    """The sensitive attributes a data set offers, with their intersections where those are few, and `also` if it is
+    one of the others."""
+    control = sensitive_control(catalogue, dataset)
+    if control is None:
+        return []
+    found = list(control.choices)
+    if control.kind == "several" and len(found) <= MOST_OFFERED:
+        for size in range(2, min(control.most, len(found)) + 1):
+            found += [control.joiner.join(parts) for parts in itertools.combinations(control.choices, size)]
+    if also and also not in found and _parses(control, also):
+        found.append(str(control.parse(also)))
+    return sorted(found, key=lambda name: name != control.default)  # what is usual goes first
+
+
+def _parses(control: Control, value: str) -> bool:
+    try:
+        control.parse(value)
+    except UserError:
+        return False
+    return True
 
 
 def submit(store: Store, wanted: Plan) -> str:
@@ -174,8 +211,11 @@ def read_address(store: Store, catalogue: Catalogue, parameters: Mapping[str, st
         base = RunConfig.from_json(found.spec["base"])
         group = str(base.dataset_options.get("sensitive", ""))
         return Asked(base.dataset, group, base.method, found, False, tuple(problems))
-    dataset = one_of(parameters, "data", list(catalogue["datasets"]), FIRST["dataset"], problems)
-    group = one_of(parameters, "group", groupings(catalogue, dataset), FIRST["group"], problems)
+    absent = catalogue["datasets"].get(parameters.get("data"), {}).get("missing")
+    problems += [absent] if absent else []
+    dataset = one_of(parameters, "data", trainable(catalogue), FIRST["dataset"], problems)
+    offered = groupings(catalogue, dataset, parameters.get("group", ""))
+    group = one_of(parameters, "group", offered, FIRST["group"], problems)
     method = one_of(parameters, "method", treated(catalogue), FIRST["method"], problems)
     chosen = {"data", "group", "method"} & parameters.keys() and not problems
     return Asked(dataset, group, method, stored(store, catalogue, dataset, group, method), not chosen, tuple(problems))
@@ -192,7 +232,7 @@ def one_of(parameters: Mapping[str, str], name: str, choices: Sequence[str], fal
     asked = parameters.get(name)
     if asked is None or asked in choices:
         return asked or usual
-    offered = f"one of {', '.join(choices)}" if len(choices) <= 6 else "one from the list"
+    offered = f"one of {', '.join(choices)}" if len(choices) <= 8 else "one from the list"
     problems.append(f"There is no {name} {asked[:40]!r}; choose {offered}. Showing {usual}.")
     return usual
 

@@ -71,6 +71,8 @@ def _draw_all(controls: Sequence[Control], prefix: str) -> None:
 def _value(control: Control, prefix: str) -> Option:
     """What the widget says; an emptied field means the default."""
     said = st.session_state[f"{prefix}-{control.name}"]
+    if control.kind == "several":
+        return control.parse(control.joiner.join(said) if said else control.default)
     return control.parse(control.default if said is None else said)
 
 
@@ -97,7 +99,14 @@ def _fill(controls: Sequence[Control], prefix: str, values: Mapping[str, Option]
     for control in controls:
         key = f"{prefix}-{control.name}"
         if moved or key not in st.session_state:
-            st.session_state[key] = given[control.name]
+            st.session_state[key] = _shown(control, given[control.name])
+
+
+def _shown(control: Control, value: Option) -> Option | list[str] | None:
+    """A value as its widget holds it: a list of choices, and nothing for a number that is not set."""
+    if control.kind == "several":
+        return control.parts(value)
+    return None if control.unset and value == control.unset else value
 
 
 def _draw(control: Control, prefix: str) -> None:
@@ -106,6 +115,16 @@ def _draw(control: Control, prefix: str) -> None:
     now = st.session_state[key]
     if control.kind == "choice":
         st.selectbox(label, control.choices, key=key, help=help, format_func=_words, persist_state="session")
+    elif control.kind == "several":
+        st.multiselect(
+            label, control.choices, key=key, help=help, max_selections=control.most, persist_state="session",
+            format_func=_words,
+        )  # fmt: skip
+    elif control.unset:
+        st.number_input(
+            label, control.low, control.high, step=0.05, key=key, help=help, placeholder=control.unset,
+            persist_state="session",
+        )  # fmt: skip
     elif control.kind == "text":
         st.text_input(label, key=key, help=help, persist_state="session")
     elif stops := _stops(control, now):
@@ -198,7 +217,7 @@ def _words(value: Option) -> str:
 def _help(control: Control) -> str:
     ends = [("from", control.low), ("to", control.high)]
     reach = " ".join(f"{word} {end:g}" for word, end in ends if end is not None)
-    if control.kind in ("choice", "text"):
+    if control.kind in ("choice", "several", "text"):
         return f"{control.help} Default: {_number(control.default)}. Name in the command line: `{control.name}`."
     return (
         f"{control.help} Range: {reach or 'any number'}; default: {_number(control.default)}. "

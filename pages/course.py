@@ -219,7 +219,8 @@ def _groups(
     ]
     classes = run.info.get("classes") or catalogue["datasets"][run.config.dataset]["classes"]
     height = 44 + 40 * len(groups)
-    favourable = catalogue["datasets"][run.config.dataset]["favourable"].capitalize()
+    favourable = pages.favourable(catalogue, run.config)
+    favourable = favourable[:1].upper() + favourable[1:]
     accuracy = explorer.chart(
         "groups",
         figures.group_accuracy(bars, colour=colour),

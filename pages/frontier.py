@@ -62,7 +62,7 @@ def _adopt_address(catalogue: Catalogue) -> None:
     parameters = st.query_params.to_dict()
     asked = choices.read_address(pages.store(), catalogue, parameters)
     problems = list(asked.problems)
-    usual = choices.usual_spec(catalogue, asked.method)
+    usual = choices.usual_spec(catalogue, asked.method, asked.dataset)
     values = (asked.sweep.spec if asked.sweep else usual)["values"]
     state["frontier:lam"] = choices.number(parameters, "lam", "λ", min(values), max(values), problems)
     state["frontier:eps"] = choices.number(parameters, "eps", "ε", 0, 1, problems) or EPSILON
@@ -109,9 +109,14 @@ def _pickers(catalogue: Catalogue) -> None:
     with st.container(key="pickers"):
         data, group, method, compare, measure, against = st.columns([1.15, 0.8, 1.25, 1.4, 1.5, 1.1])
     data.selectbox(
-        "Data", list(datasets), format_func=lambda n: pages.title(datasets[n]), key="frontier:data", **changed
+        "Data",
+        choices.trainable(catalogue),
+        format_func=lambda n: pages.title(datasets[n]),
+        key="frontier:data",
+        **changed,
     )
-    group.selectbox("Group", choices.groupings(catalogue, state["frontier:data"]), key="frontier:group", **changed,
+    offered = choices.groupings(catalogue, state["frontier:data"], state["frontier:group"])
+    group.selectbox("Group", offered, key="frontier:group", **changed,
                     help="The sensitive attribute: whose results are compared.")  # fmt: skip
     method.selectbox("Method", treated, format_func=lambda n: pages.title(methods[n]), key="frontier:method", **changed,
                      help=str(methods[state["frontier:method"]]["doc"]).splitlines()[0])  # fmt: skip
@@ -141,13 +146,13 @@ def _write_view() -> None:
 
 def _view(catalogue: Catalogue, shown: Sweep) -> scene.View:
     state = st.session_state
-    favourable = catalogue["datasets"][shown.spec["base"]["dataset"]]["favourable"]
+    favourable = pages.favourable(catalogue, RunConfig.from_json(shown.spec["base"]))
     return scene.View(
         state["frontier:measure"],
         state["frontier:performance"],
         state["frontier:lam"],
         state["frontier:eps"],
-        str(favourable),
+        favourable,
     )
 
 
@@ -173,7 +178,7 @@ def _wanted(catalogue: Catalogue, shown: Sweep | None) -> Plan | None:
     state = st.session_state
     dataset, method = catalogue["datasets"][state["frontier:data"]], catalogue["methods"][state["frontier:method"]]
     base = RunConfig.from_json(shown.spec["base"]) if shown else None
-    model = base.model if base else "mlp"
+    model = base.model if base else dataset["model"]
     first, second, third = st.columns(3, gap="large")
     options: dict[str, dict[str, Option]] = {}
     with first:
@@ -182,7 +187,8 @@ def _wanted(catalogue: Catalogue, shown: Sweep | None) -> Plan | None:
     with second:
         given = base.model_options if base else {}
         options["model"] = _form("Network", catalogue["models"][model], ("training", "advanced"), given)
-        values, seeds = _grid_form(shown.spec if shown else choices.usual_spec(catalogue, method["name"]))
+        spec = shown.spec if shown else choices.usual_spec(catalogue, method["name"], dataset["name"])
+        values, seeds = _grid_form(spec)
     with third:
         given = base.training if base else {}
         options["training"] = _form("Training", catalogue["training"], ("training", "advanced"), given)

@@ -66,7 +66,7 @@ def _form(catalogue: dict[str, Any], run: Run | None) -> RunConfig | None:
     with heading("method") if _controls(catalogue, "method", method) else st.container():
         options["method"] = _part(catalogue, "method", method, config, "method")
     with heading("training"):
-        model = _pick(catalogue, "model", "Network")
+        model = _pick(catalogue, "model", "Network", _networks(catalogue, dataset))
         options["model"] = _part(catalogue, "model", model, config, "method", "training")
         options["training"] = _part(catalogue, "training", "training", config, "training")
         seed = st.number_input(
@@ -102,13 +102,25 @@ def _follow(catalogue: dict[str, Any], config: RunConfig | None) -> None:
             st.session_state[f"train-{name}"] = value
 
 
-def _pick(catalogue: dict[str, Any], kind: str, label: str) -> str:
+def _networks(catalogue: dict[str, Any], dataset: str) -> list[str]:
+    """The networks that can read the data set, the usual one first; the form moves to it when its own cannot."""
+    entry = catalogue["datasets"][dataset]
+    able = [name for name, model in catalogue["models"].items() if model["takes"] == entry["kind"]]
+    if st.session_state["train-model"] not in able:
+        st.session_state["train-model"] = entry["model"]
+    return able
+
+
+def _pick(catalogue: dict[str, Any], kind: str, label: str, names: Sequence[str] = ()) -> str:
+    """Choose one of the catalogue's entries, or of `names`."""
     entries = catalogue[f"{kind}s"]
 
     def called(name: str) -> str:
         return pages.title(entries[name])
 
-    return str(st.selectbox(label, list(entries), key=f"train-{kind}", format_func=called, persist_state="session"))
+    return str(
+        st.selectbox(label, list(names or entries), key=f"train-{kind}", format_func=called, persist_state="session")
+    )
 
 
 def _controls(catalogue: dict[str, Any], kind: str, name: str) -> list[Control]:
@@ -261,13 +273,14 @@ def _offer_comparison(untreated: RunConfig, config: RunConfig) -> None:
 def _sweep(catalogue: dict[str, Any], config: RunConfig, tradeoff: str) -> None:
     """Train every position of the trade-off with the settings of this run, and show its frontier."""
     rest = {name: value for name, value in config.method_options.items() if name != tradeoff}
+    usual = choices.usual_spec(catalogue, config.method, config.dataset)
     wanted = choices.plan(
         catalogue,
         dataset=config.dataset,
         method=config.method,
         model=config.model,
-        values=choices.default_values(catalogue, config.method),
-        seeds=choices.SEEDS,
+        values=usual["values"],
+        seeds=len(usual["seeds"]),
         options={
             "dataset": config.dataset_options,
             "model": config.model_options,

@@ -189,6 +189,10 @@ class Adult(TableSource):
         return content_hash(CHECKSUMS)
 
     @classmethod
+    def missing(cls, data_dir: Path | None) -> str:
+        return ""  # bundled
+
+    @classmethod
     def read(cls, data_dir: Path | None) -> pd.DataFrame:
         return read_raw()[0]
 
@@ -199,7 +203,7 @@ class Adult(TableSource):
         frame = self.read(data_dir)
         return frame.dropna().reset_index(drop=True) if self.split == "random" else frame
 
-    def levels(self) -> Mapping[str, Sequence[str]]:
+    def levels(self, frame: pd.DataFrame) -> Mapping[str, Sequence[str]]:
         """The questionnaire's answers; of the complete rows nobody can be without work or unknown."""
         if self.split == "random":
             return {column: [level for level in known if level != "Never-worked"] for column, known in LEVELS.items()}

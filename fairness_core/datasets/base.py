@@ -60,13 +60,25 @@ class Dataset:
     edges: tuple[float, ...] = ()
 
 
+class Pictures(Protocol):
+    """Pictures by row number, or by array or slice of row numbers, as uint8 arrays (..., channels, height, width)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
 @dataclass(frozen=True)
 class Rows:
     """The rows of one role as people read them, before anything is encoded.
 
     frame: every attribute as published but the target, one row per person, NA where a value is missing; the columns of
-    the sensitive attribute are among them. y, s: as in Split. images: uint8 (n, channels, height, width) or None.
-    twins: columns that say the same as the sensitive attribute and are dropped with it.
+    the sensitive attribute are among them. y, s: as in Split. images: uint8 (n, channels, height, width), perhaps read
+    only when indexed, or None.
+    twins: columns that say the same as the sensitive attribute and are dropped with it. edges: as in Dataset.
     """
 
     frame: pd.DataFrame
@@ -78,7 +90,8 @@ class Rows:
     sensitive: tuple[str, ...]
     twins: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
-    images: np.ndarray | None = None
+    images: Pictures | None = None
+    edges: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.y)
@@ -132,6 +145,13 @@ def stratified_split(strata: np.ndarray, fractions: Sequence[float], seed: int) 
         for part, piece in zip(parts, np.split(rows, cuts), strict=True):
             part.append(piece)
     return [np.sort(np.concatenate(part)) for part in parts]
+
+
+def take(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """`values` of these rows: a view when they follow one another, so that memory-mapped pictures are not copied, else
+    a copy."""
+    in_a_row = len(rows) > 0 and bool((np.diff(rows) == 1).all())
+    return np.asarray(values[rows[0] : rows[-1] + 1] if in_a_row else values[rows])
 
 
 def encode_table(

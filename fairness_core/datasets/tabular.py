@@ -18,11 +18,25 @@ import pandas as pd
 
 from fairness_core.config import control
 from fairness_core.datasets import dial
-from fairness_core.datasets.base import Dataset, Rows, Split, encode_table, group_codes, parse_cuts, stratified_split
+from fairness_core.datasets.base import (
+    Dataset,
+    Pictures,
+    Rows,
+    Split,
+    encode_table,
+    group_codes,
+    parse_cuts,
+    stratified_split,
+    take,
+)
+from fairness_core.datasets.download import Tell
 from fairness_core.datasets.files import Files
 
 ROLES = ("train", "validation", "test")
 AS_IS = "as is"
+FOLDS = 5
+CROSS = f"{FOLDS}-fold"
+SPLITS = ("60:20:20", "40:30:30", CROSS)
 BINS = 5  # of a regression target
 FEWEST_PER_BIN = 30  # training rows of any group in a bin
 
@@ -58,10 +72,12 @@ class TableSource(ABC):
 
     split: str = control(
         "60:20:20",
-        choices=("60:20:20", "40:30:30"),
-        help="Shares of training, validation and test rows, stratified; 40:30:30 is the Fair Fairness Benchmark's.",
+        choices=SPLITS,
+        help="Shares of training, validation and test rows, stratified; 40:30:30 is the Fair Fairness Benchmark's. "
+        "5-fold: one fold for testing, an eighth of the rest for validation.",
         group="advanced",
     )
+    fold: int = control(0, 0, FOLDS - 1, help="Which fold is the test split, with split 5-fold.", group="advanced")
     split_seed: int = control(0, 0, 2**31 - 1, help="Seed of the random part of the split.", group="advanced")
     sensitive_input: str = control(
         "drop",
@@ -84,10 +100,22 @@ class TableSource(ABC):
         return cls.files.digest(data_dir)
 
     @classmethod
-    @abstractmethod
+    def missing(cls, data_dir: Path | None) -> str:
+        """ "" when all files are here, as always when they are bundled; else one sentence: which to put where."""
+        return cls.files.missing(data_dir) if hasattr(cls, "files") else ""
+
+    @classmethod
+    def fetch(cls, data_dir: Path | None, tell: Tell | None = None) -> None:
+        """Download the files if they are not here; UserError with one sentence when that cannot be done."""
+        if hasattr(cls, "files"):
+            cls.files.fetch(data_dir, tell)
+
+    @classmethod
     def read(cls, data_dir: Path | None) -> pd.DataFrame:
         """All rows as published, the target among the columns; UserError when a file is missing or broken. Numbers
-        are numeric columns, everything else text, NA where a value is missing."""
+        are numeric columns, everything else text, NA where a value is missing. Where the options decide which rows are
+        read, `table` is given instead."""
+        raise NotImplementedError
 
     @abstractmethod
     def labels(self, frame: pd.DataFrame) -> np.ndarray:
@@ -100,7 +128,7 @@ class TableSource(ABC):
     def load(self, data_dir: Path | None) -> Dataset:
         rows = self.prepare(data_dir)
         x, features = self.encode(rows, data_dir)
-        train, validation, test = (Split(x[part], rows.y[part], rows.s[part]) for part in rows.parts)
+        train, validation, test = (Split(take(x, part), rows.y[part], rows.s[part]) for part in rows.parts)
         return Dataset(
             self.name, train, validation, test, rows.classes, rows.groups, features, self.chosen_task,
             self.targets, rows.edges,
@@ -110,19 +138,17 @@ class TableSource(ABC):
         rows = self.prepare(data_dir)
         part = rows.parts[ROLES.index(role)]
         frame = rows.frame.drop(columns=[c for c in self.target_columns if c in rows.frame]).iloc[part]
-        images = self.pictures(rows, data_dir)
         return Rows(
             frame.reset_index(drop=True), rows.y[part], rows.s[part], rows.classes, rows.groups,
             ", ".join(self.target_columns), self.sensitive_columns, self.twin_columns, self.targets,
-            None if images is None else images[part],
+            self.pictures(rows, part, data_dir), rows.edges,
         )  # fmt: skip
 
     def prepare(self, data_dir: Path | None) -> Prepared:
         """Target, groups, split and bias dial."""
         frame = self.table(data_dir)
         y = self.labels(frame)
-        cuts = {c: parse_cuts(f"{c}_cut", getattr(self, f"{c}_cut")) for c in self.sensitive_columns if self._is_cut(c)}
-        s, groups = group_codes(frame, self.sensitive_columns, cuts)
+        s, groups = group_codes(frame, self.sensitive_columns, self.group_cuts())
         codes = label_codes(y)
         parts = self.divide(frame, codes * len(groups) + s)
         if self.association != AS_IS:
@@ -136,7 +162,12 @@ class TableSource(ABC):
 
     def divide(self, frame: pd.DataFrame, strata: np.ndarray) -> list[np.ndarray]:
         """Row numbers of train, validation and test. strata: the (target, group) cell of every row."""
-        return stratified_split(strata, [float(share) for share in self.split.split(":")], self.split_seed)
+        if self.split != CROSS:
+            return stratified_split(strata, [float(share) for share in self.split.split(":")], self.split_seed)
+        folds = stratified_split(strata, [1.0] * FOLDS, self.split_seed)
+        rest = np.sort(np.concatenate([rows for i, rows in enumerate(folds) if i != self.fold]))
+        train, validation = (rest[rows] for rows in stratified_split(strata[rest], (7, 1), self.split_seed))
+        return [train, validation, folds[self.fold]]
 
     def encode(self, rows: Prepared, data_dir: Path | None) -> tuple[np.ndarray, tuple[str, ...]]:
         """The inputs of all rows and their names; only training rows are looked at to learn anything."""
@@ -144,14 +175,14 @@ class TableSource(ABC):
         if self.sensitive_input == "drop":
             hidden |= {*self.sensitive_columns, *self.twin_columns}
         numeric, categorical = ([c for c in cs if c not in hidden] for cs in (self.numeric, self.categorical))
-        return encode_table(rows.frame, numeric, categorical, rows.parts[0], self.levels())
+        return encode_table(rows.frame, numeric, categorical, rows.parts[0], self.levels(rows.frame))
 
-    def levels(self) -> Mapping[str, Sequence[str]]:
-        """The categories of those columns for which a published questionnaire fixes them."""
+    def levels(self, frame: pd.DataFrame) -> Mapping[str, Sequence[str]]:
+        """The categories of those columns for which a published questionnaire fixes them. frame: all rows."""
         return {}
 
-    def pictures(self, rows: Prepared, data_dir: Path | None) -> np.ndarray | None:
-        """uint8 (all rows, channels, height, width) where the rows are pictures."""
+    def pictures(self, rows: Prepared, part: np.ndarray, data_dir: Path | None) -> Pictures | None:
+        """Those of the row numbers `part`, where the rows are pictures."""
         return None
 
     @property
@@ -180,8 +211,10 @@ class TableSource(ABC):
     def chosen_classes(self) -> tuple[str, ...]:
         return self.classes
 
-    def _is_cut(self, column: str) -> bool:
-        return hasattr(self, f"{column}_cut")
+    def group_cuts(self) -> Mapping[str, Sequence[float]]:
+        """Where the chosen numeric sensitive columns are divided into groups."""
+        cut = {c: getattr(self, f"{c}_cut", None) for c in self.sensitive_columns}
+        return {c: parse_cuts(f"{c}_cut", text) for c, text in cut.items() if text is not None}
 
 
 def label_codes(y: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fairness_core.batches import Batch, task_loss
 from fairness_core.config import control
 from fairness_core.methods.base import (
     NOTIONS,
@@ -17,7 +18,7 @@ from fairness_core.methods.base import (
     group_entropy,
     register,
 )
-from fairness_core.training import Batch, Learner, task_loss
+from fairness_core.training import Learner
 
 GRID = (0, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.3, 1.6, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 13, 16, 20)
 

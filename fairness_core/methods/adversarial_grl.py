@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from fairness_core.batches import Batch, row_losses, task_loss
 from fairness_core.config import control
 from fairness_core.datasets import Dataset
 from fairness_core.methods.base import InProcessing, adversary_network, guessed_groups, register
 from fairness_core.models import Classifier
-from fairness_core.training import Batch, Learner, backward, row_losses, task_loss
+from fairness_core.training import Learner, backward
 
 GRID = (0, 0.2, 0.4, 0.6, 0.8, 1, 1.3, 1.6, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 15, 20)
 
@@ -34,6 +35,7 @@ class AdversarialGRL(InProcessing):
         r"\min_{f,h}\max_{a}\; \mathrm{CE}(h(f(x)), y) - \lambda_p\,\mathrm{CE}(a(f(x)), s),\quad "
         r"\lambda_p = \lambda\left(\tfrac{2}{1+e^{-10p}}-1\right)"
     )
+    tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "multilabel", "regression")
     gauges_help: ClassVar[dict[str, str]] = {
         "adversary_accuracy": "How often the adversary names the group from the features, every group weighted alike.",
         "chance": "What a guess that knows nothing reaches: one over the number of groups.",

@@ -9,9 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fairness_core.batches import Batch, task_loss
 from fairness_core.config import control
 from fairness_core.methods.base import NOTIONS, PredictionAdversary, adversary_input, adversary_loss, register
-from fairness_core.training import Batch, Learner, task_loss
+from fairness_core.training import Learner
 
 GRID = (0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5)
 

@@ -14,10 +14,11 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from fairness_core.batches import Batch, row_losses
 from fairness_core.config import Budget, Event, RunConfig
 from fairness_core.datasets import Dataset
 from fairness_core.models import dense, n_logits, seeded
-from fairness_core.training import Batch, Job, Learner, row_losses, train
+from fairness_core.training import Job, Learner, train
 
 NOTIONS = ("demographic_parity", "equalized_odds", "equal_opportunity")
 T = TypeVar("T")
@@ -32,6 +33,7 @@ class Debiaser(Protocol):
     formula: ClassVar[str]  # LaTeX
     gauges_help: ClassVar[Mapping[str, str]]
     needs_sensitive_at_test: ClassVar[bool]
+    tasks: ClassVar[tuple[str, ...]]  # which kinds of target it can handle; see datasets.Dataset
 
     def fit(self, model: nn.Module, data: Dataset, run: RunConfig) -> Generator[Event, None, nn.Module]:
         """Train, yielding Events; returns a module x -> logits. Closing the generator cancels."""
@@ -52,6 +54,7 @@ class InProcessing(ABC):
 
     gauges_help: ClassVar[Mapping[str, str]] = {}
     needs_sensitive_at_test: ClassVar[bool] = False
+    tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass")
 
     @property
     def strength(self) -> float:

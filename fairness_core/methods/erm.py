@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from fairness_core.batches import Batch, task_loss
 from fairness_core.methods.base import InProcessing, register
-from fairness_core.training import Batch, Learner, task_loss
+from fairness_core.training import Learner
 
 
 @register
@@ -20,6 +21,7 @@ class ERM(InProcessing):
     title: ClassVar[str] = "Untreated (ERM)"
     paper: ClassVar[str] = "Vapnik, Principles of risk minimization for learning theory, NIPS 1991"
     formula: ClassVar[str] = r"\min_\theta\; \mathrm{CE}(f_\theta(x),\, y)"
+    tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "multilabel", "regression")
 
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
         loss = task_loss(learner.model.net(batch.x), batch.y)

@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fairness_core.batches import Batch, task_loss
 from fairness_core.config import control
 from fairness_core.methods.base import NOTIONS, InProcessing, register
-from fairness_core.training import Batch, Learner, task_loss
+from fairness_core.training import Learner
 
 GRID = (0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2)
 

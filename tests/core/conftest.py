@@ -73,7 +73,7 @@ def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.01)
 
 
-def fake_fit(configs, *, data_dir=None) -> Iterator[list[tuple[int, Event]]]:
+def fake_fit(configs, **where) -> Iterator[list[tuple[int, Event]]]:
     """The shape of a training: live events, then both splits, then networks, without any training."""
     from torch import nn
 

@@ -78,7 +78,7 @@ SWEEP = ["sweep", "--method", "adversarial", *QUICK]
         ([*TRAIN, "--set", "lam"], "--set 'lam' has no value; write NAME=VALUE"),
         ([*TRAIN, "--set", "lamb=1"], "method adversarial has no setting 'lamb'"),
         ([*TRAIN, "--set", "training.lam=1"], "training has no setting 'lam'"),
-        ([*TRAIN, "--sensitive", "shoe size"], "sensitive = shoe size is not known; choose one of sex"),
+        ([*TRAIN, "--sensitive", "shoe size"], "sensitive = shoe size is not known; choose up to 3 of sex"),
         ([*TRAIN, "--target", "age"], "dataset adult has no setting 'target'"),
         ([*TRAIN, "--epochs", "0"], "epochs = 0 is out of range"),
         ([*TRAIN, "--batch-size", "2.5"], "batch_size = 2.5 is not a whole number"),
@@ -142,7 +142,7 @@ def spoil(path, how):
     [
         ("missing", "There is no file"),
         ("folder", "There is no file"),
-        ("empty", "has no column 'truth'"),
+        ("empty", "is empty; give a file with a header and rows"),
         ("header only", "has no rows"),
         ("cut off", "the file seems to be cut off"),
         ("open quote", "is not a readable CSV file"),
@@ -266,7 +266,7 @@ def test_a_control_that_is_no_trade_off_is_not_stacked(cli, root):
 
 
 def test_a_failed_run_is_status_1(cli, root, monkeypatch, capsys):
-    def fit(configs, *, data_dir=None):
+    def fit(configs, **where):
         raise RuntimeError("no luck today")
         yield
 

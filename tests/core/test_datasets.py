@@ -57,7 +57,7 @@ def test_numbers_are_standardised_on_the_training_rows_alone() -> None:
 
 def test_two_loads_give_the_same_rows_and_another_split_seed_others() -> None:
     first = load(split_seed=1)
-    datasets._load.cache_clear()
+    datasets._loaded.clear()
     again = load(split_seed=1)
     assert np.array_equal(first.train.x, again.train.x)
     assert not np.array_equal(first.train.y, load(split_seed=2).train.y)

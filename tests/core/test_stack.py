@@ -107,15 +107,30 @@ def test_replicas_of_one_seed_share_dropout_masks_and_evaluation_drops_nothing()
     assert torch.allclose(stack(x)[0, 0], nets[0].eval()(x)[:, 0])
 
 
-def test_layers_without_a_dense_form_run_replica_by_replica() -> None:
+@pytest.mark.parametrize("own_rows", [False, True])
+def test_convolutions_and_running_statistics_equal_those_of_the_single_networks(own_rows: bool) -> None:
     torch.manual_seed(0)
-    nets = [nn.Sequential(nn.LayerNorm(5)).double() for _ in range(2)]
-    with torch.no_grad():
-        nets[1][0].weight.mul_(3)
-    x = torch.randn(2, 9, 5, dtype=torch.double)
-    out = Stack(nets)(x)
-    assert torch.allclose(out[0], nets[0](x[0]))
-    assert torch.allclose(out[1], nets[1](x[1]))
+
+    def network() -> Classifier:
+        body = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5), nn.ReLU()
+        )
+        return Classifier(body, nn.Linear(5, 2)).double()
+
+    nets = [network() for _ in range(2)]
+    stack = Stack(nets)
+    x = torch.rand(2, 7, 3, 6, 6, dtype=torch.double) if own_rows else torch.rand(7, 3, 6, 6, dtype=torch.double)
+
+    out = stack(x)
+    out.square().sum().backward()
+
+    for r, net in enumerate(nets):
+        alone = net(x[r] if own_rows else x)
+        alone.square().sum().backward()
+        assert torch.allclose(out[r].t(), alone, atol=1e-12)
+        for name, p in net.named_parameters():
+            assert torch.allclose(stack.parameters[name].grad[r], p.grad, atol=1e-10), name  # type: ignore[index, arg-type]
+        assert torch.allclose(stack.network(r).features[1].running_mean, net.features[1].running_mean.float())
 
 
 def test_dense_matches_the_formula() -> None:

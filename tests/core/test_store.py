@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import sqlite3
 import threading
@@ -111,6 +112,24 @@ def test_deleting_removes_events_and_weights_even_of_a_running_run(store):
     assert store.wanted(run.job) == set()
     store.append([(run_id, Event("training", 2, 2))], job=run.job)
     assert store.history(run_id).empty
+
+
+def test_forgetting_a_data_set_takes_all_that_is_derived_from_it_and_nothing_else(store):
+    own = [dataclasses.replace(config(seed), dataset="people-0a1b2c3d") for seed in range(2)]
+    other = dataclasses.replace(config(0), dataset="people-0a1b2c3d2")
+    gone = store.submit_sweep({**sweep_spec([1.0], [0, 1]), "base": own[0].to_json()}, own, ["lam"])
+    kept = store.submit_sweep(sweep_spec([1.0], [0]), [config(0)], ["lam"])
+    store.submit([other])
+    claim_and_start(store)
+    store.append([(own[0].id, Event("training", 1, 2))])
+    store.weights_path(own[0].id).write_bytes(b"weights")
+    assert store.forget_dataset("people-0a1b2c3d") == (2, 1)
+    assert store.sweep(gone) is None
+    assert store.sweep(kept).run_ids == [config(0).id]
+    assert set(store.runs()["id"]) == {config(0).id, other.id}
+    assert store.history(own[0].id).empty
+    assert not store.weights_path(own[0].id).exists()
+    assert store.forget_dataset("people-0a1b2c3d") == (0, 0)
 
 
 # -- the catalogue and the file

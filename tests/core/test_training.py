@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from fairness_core.batches import minibatches
 from fairness_core.config import Budget
 from fairness_core.methods import METHODS
 from fairness_core.models import MLP
@@ -13,7 +14,6 @@ from fairness_core.training import (
     Job,
     batches,
     evaluation_steps,
-    minibatches,
     schedule,
     total_steps,
     train,

@@ -37,7 +37,7 @@ def test_flags_are_those_of_the_test_split(store):
 def test_a_stack_is_one_training_and_every_run_gets_its_own_events(store):
     calls = []
 
-    def fit(configs, *, data_dir=None):
+    def fit(configs, **where):
         calls.append(len(configs))
         return fake_fit(configs)
 
@@ -51,7 +51,7 @@ def test_a_stack_is_one_training_and_every_run_gets_its_own_events(store):
 def test_a_finished_run_is_not_trained_again(store):
     run_inline([config()], store, fit=fake_fit)
 
-    def fit(configs, *, data_dir=None):
+    def fit(configs, **where):
         raise AssertionError("trained again")
 
     assert run_inline([config()], store, fit=fit) == [config().id]
@@ -59,7 +59,7 @@ def test_a_finished_run_is_not_trained_again(store):
 
 
 def test_a_failed_run_is_trained_again(store):
-    def broken(configs, *, data_dir=None):
+    def broken(configs, **where):
         raise ValueError("no luck")
         yield
 
@@ -79,7 +79,7 @@ def test_a_failed_run_is_trained_again(store):
     ],
 )
 def test_an_error_becomes_one_sentence_and_the_log_has_the_rest(store, capfd, error, sentence):
-    def fit(configs, *, data_dir=None):
+    def fit(configs, **where):
         yield [(0, Event("training", 1, STEPS, {"loss": 1.0}))]
         raise error
 
@@ -91,7 +91,7 @@ def test_an_error_becomes_one_sentence_and_the_log_has_the_rest(store, capfd, er
 
 
 def test_one_diverged_run_is_marked_and_the_others_are_not(store):
-    def fit(configs, *, data_dir=None):
+    def fit(configs, **where):
         values = [{"diverged_at_step": 12.0}, {}]
         for stage in ("validation", "test"):
             yield [(i, Event(stage, STEPS, STEPS, values[i], COUNTS)) for i in range(2)]
@@ -110,7 +110,7 @@ def _networks(n):
 
 
 def test_events_are_written_while_the_training_is_busy(store):
-    def fit(configs, *, data_dir=None):
+    def fit(configs, **where):
         yield [(0, Event("training", 1, STEPS, {"loss": 1.0}))]
         eventually(lambda: len(store.history(configs[0].id)) == 1)
         return (yield from fake_fit(configs))
@@ -139,7 +139,7 @@ def _cancelling_fit(store, doomed, act):
     """A training during which `act` is applied to the runs `doomed`, and which then waits until that is noticed."""
     closed = []
 
-    def fit(configs, *, data_dir=None):
+    def fit(configs, **where):
         try:
             yield [(i, Event("training", 1, STEPS, {}, COUNTS)) for i in range(len(configs))]
             act([configs[i].id for i in doomed])
@@ -179,7 +179,7 @@ def test_a_run_deleted_while_it_trains_leaves_nothing(store):
 
 
 def test_ctrl_c_cancels_all_and_goes_on(store):
-    def fit(configs, *, data_dir=None):
+    def fit(configs, **where):
         yield [(0, Event("training", 1, STEPS))]
         raise KeyboardInterrupt
 

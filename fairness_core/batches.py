@@ -1,0 +1,107 @@
+"""Rows as tensors: batches, their inputs and targets in the form that a stack of networks takes, and the task's loss.
+
+Targets are integers for classes, a leading axis of targets for several at once, and standardised numbers for a
+regression: mean and standard deviation of the training rows (`Scale`) turn them into units and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fairness_core.datasets import Dataset, Split
+
+
+@dataclass
+class Batch:
+    """Rows of one step.
+
+    Shared by all replicas: x (rows, ...), y and s (rows,). Each replica its own: x (R, D, rows) or, for images,
+    (R, rows, channels, height, width), y and s (R, rows). Several targets: y (1 or R, targets, rows).
+    """
+
+    x: Tensor
+    y: Tensor
+    s: Tensor
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Standardised value = (value - mean) / sd; the identity unless the task is a regression."""
+
+    mean: float = 0.0
+    sd: float = 1.0
+
+    @classmethod
+    def of(cls, data: Dataset) -> Scale:
+        if data.task != "regression":
+            return cls()
+        y = data.train.y.astype(np.float64)
+        return cls(float(y.mean()), float(y.std()) or 1.0)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split as tensors: x as it is stored (bytes stay bytes until they are batched), y (n,) or (n, A), s (n,)."""
+
+    x: Tensor
+    y: Tensor
+    s: Tensor
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, split: Split, dtype: torch.dtype, scale: Scale) -> Rows:
+        x, y = torch.from_numpy(split.x), torch.from_numpy(split.y)
+        x = x if x.dtype == torch.uint8 else x.to(dtype)
+        y = ((y - scale.mean) / scale.sd).to(dtype) if y.is_floating_point() else y
+        return cls(x, y, torch.from_numpy(split.s), dtype)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: Tensor | slice) -> Batch:
+        """These rows as a batch that all replicas share."""
+        x, y = self.x[rows], self.y[rows]
+        if x.dtype == torch.uint8:
+            x = x.to(self.dtype).div_(255)
+        if x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return Batch(x, y.t().unsqueeze(0) if y.dim() == 2 else y, self.s[rows])
+
+
+def side_by_side(parts: Sequence[Batch]) -> Batch:
+    """Each replica's own rows: tables features first, images as they are."""
+    x = torch.stack([part.x for part in parts])
+    y = torch.stack([part.y[0] if part.y.dim() == 3 else part.y for part in parts])
+    s = torch.stack([part.s for part in parts])
+    return Batch(x.transpose(1, 2).contiguous() if x.dim() == 3 else x, y, s)
+
+
+def minibatches(n: int, size: int, seed: int) -> Iterator[Tensor]:
+    """Row numbers of one batch after the other, for ever: each epoch is a fresh shuffle of all n rows."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.split(torch.randperm(n, generator=generator), size)
+
+
+def task_loss(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean loss of every replica, (R,). logits (R, 1 or T, rows); y as in Batch."""
+    return row_losses(logits, y).mean(1)
+
+
+def row_losses(logits: Tensor, y: Tensor) -> Tensor:
+    """Loss of every row, (R, rows): cross-entropy (its mean over several targets), squared error for numbers."""
+    if y.dim() == 3:
+        return (F.softplus(logits) - logits * y).mean(1)
+    target = y.expand(len(logits), -1)
+    if y.is_floating_point():
+        return (logits[:, 0] - target) ** 2
+    if logits.shape[1] == 1:
+        z = logits[:, 0]
+        return F.softplus(z) - z * target
+    return F.cross_entropy(logits, target, reduction="none")

@@ -1,0 +1,254 @@
+"""The bias dial: how strong shall the association between group and target be in training? Counts before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+import pages
+from fairness_core import data_figures
+from fairness_core.config import Catalogue, Control, Option, Options, UserError, resolve
+from fairness_core.datasets import dial
+from pages import choices, explorer
+from pages.anatomy import Anatomy
+
+STRENGTH, ALIGNMENT = "association", "p_align"  # the controls that a dial can turn
+STEP = 0.02
+METHOD = "adversarial"  # whose frontier is offered; the page there has all others
+
+
+@dataclass(frozen=True)
+class Position:
+    """One stop of the dial: its value, the training rows per (class, group) it leaves, (T, K), or why it has none."""
+
+    value: Option
+    label: str
+    counts: np.ndarray | None
+    problem: str = ""
+
+
+def control_of(entry: Mapping[str, Any]) -> Control | None:
+    """The control of this data set that is a bias dial, if it has one."""
+    found = {c.name: c for c in pages.declared(entry)}
+    return found.get(STRENGTH) or found.get(ALIGNMENT)
+
+
+def draw(catalogue: Catalogue, entry: Mapping[str, Any], known: Anatomy, options: Options, asked: Option) -> None:
+    """Heading, explorer and buttons. asked: where the address puts the dial."""
+    control = control_of(entry)
+    if control is None:
+        return
+    st.subheader("Turn the bias up and down", anchor=False)
+    stops, start = positions(control, known)
+    if not stops:
+        st.caption("There is no dial here: all training rows have one class or one group.")
+        return
+    state = st.session_state
+    at = nearest(stops, state["data:dial"]) if state.get("data:dial") is not None else nearest(stops, asked, start)
+    _explorer(control, known, stops, start, at)
+    _buttons(catalogue, entry, {**options, control.name: stops[at].value}, stops[at])
+
+
+def nearest(stops: Sequence[Position], value: Option, otherwise: int = 0) -> int:
+    """The stop with this value, or the closest one."""
+    if isinstance(value, str):
+        return next((i for i, stop in enumerate(stops) if stop.value == value), otherwise)
+    numbers = [float(stop.label.split()[0]) for stop in stops]
+    return int(np.abs(np.array(numbers) - float(value)).argmin())
+
+
+# ------------------------------------------------------------------------------------------------------ positions
+
+
+def positions(control: Control, known: Anatomy) -> tuple[list[Position], int]:
+    """All stops of the dial and the number of the one where the data stand as published."""
+    return (
+        _aligned(control, known.dial_counts) if control.name == ALIGNMENT else _associated(control, known.dial_counts)
+    )
+
+
+def _associated(control: Control, found: np.ndarray) -> tuple[list[Position], int]:
+    """Strengths in even steps and, between them, the strength as found."""
+    own = dial.cramers_v(found)
+    if not np.isfinite(own):
+        return [], 0
+    stops = []
+    for value in np.arange(0, 1 + STEP / 2, STEP):
+        strength = round(float(value), 2)
+        try:
+            stops.append(Position(strength, f"{strength:.2f}", dial.wanted_counts(found, strength)))
+        except UserError as error:
+            stops.append(Position(strength, f"{strength:.2f}", None, str(error)))
+    start = sum(float(stop.label) < own for stop in stops)
+    stops.insert(start, Position(control.unset, f"{own:.3f} (as found)", found))
+    return stops, start
+
+
+def _aligned(control: Control, found: np.ndarray) -> tuple[list[Position], int]:
+    """p_align: every digit stands on its own colour with probability p, so these counts are expected ones."""
+    rows, own = found.sum(1), found.argmax(1)
+    low, high = float(control.low or 0.5), float(control.high or 1.0)
+    stops = []
+    for value in np.arange(low, high + STEP / 2, STEP):
+        p = round(float(value), 2)
+        share = np.where(np.arange(found.shape[1]) == own[:, None], p, (1 - p) / (found.shape[1] - 1))
+        stops.append(Position(p, f"{p:.2f}", np.rint(rows[:, None] * share).astype(np.int64)))
+    return stops, nearest(stops, control.default)
+
+
+# ------------------------------------------------------------------------------------------------------- explorer
+
+
+def _explorer(control: Control, known: Anatomy, stops: Sequence[Position], start: int, at: int) -> None:
+    before = stops[start].counts
+    assert before is not None
+    classes = known.dial_classes
+    cells = pd.DataFrame(
+        [(g, c, before[t, k]) for k, g in enumerate(known.groups) for t, c in enumerate(classes) if before[:, k].any()],
+        columns=["group", "label", "before"],
+    )
+    order = [(t, k) for k in range(len(known.groups)) for t in range(len(classes)) if before[:, k].any()]
+    after = [_after(stop, order) for stop in stops]
+    figure, own = data_figures.dial(cells.assign(after=after[at])), cells["before"].to_numpy(dtype=float)
+    bars, label = (explorer.trace_index(figure, meta) for meta in ("after", "label"))
+    frames: list[dict[int, dict[str, Any]]] = [
+        {
+            bars: {"x": a},
+            label: {
+                "x": np.fmax(cells["before"].to_numpy(), a),
+                "text": [f" {n:,.0f}" if np.isfinite(n) else "" for n in a],
+            },
+        }
+        for a in after
+    ]
+    left = [float("nan") if stop.counts is None else float(stop.counts.sum()) for stop in stops]
+    numbers = [float(stop.label.split()[0]) for stop in stops]
+    symbol = "p" if control.name == ALIGNMENT else "strength"
+    blocks = [
+        explorer.text("dial-words", [words(control, stop, stops[start]) for stop in stops]),
+        explorer.sliders(),
+        explorer.text("key", [_key(control)], area="left", muted=True),
+        explorer.chart(
+            "dial", figure, area="right", height=60 + 26 * len(cells), frames=frames,
+            alt="Training rows per group and class before and after the dial.",
+            heading="Training rows: outline as found, filled with the dial",
+        ),
+    ]  # fmt: skip
+    if control.name == STRENGTH:
+        blocks.insert(2, _trade(numbers, left, start, at))
+    stamp = f"{known.group_name}|{known.target}|{before.tolist()}"
+    explorer.explorer(
+        blocks,
+        key="dial",
+        revision=stamp,
+        stamp=stamp,
+        slider=explorer.slider(
+            "Strength of the bias in training", symbol, numbers, at, (f"{numbers[0]:g}: none", f"{numbers[-1]:g}: full")
+        )
+        | {"labels": [stop.label for stop in stops]},
+        on_position=lambda: _moved(control.name, stops, start),
+    )
+
+
+def _after(stop: Position, order: Sequence[tuple[int, int]]) -> np.ndarray:
+    if stop.counts is None:
+        return np.full(len(order), np.nan)
+    return np.array([stop.counts[t, k] for t, k in order], dtype=float)
+
+
+def _trade(numbers: Sequence[float], left: Sequence[float], start: int, at: int) -> explorer.Block:
+    figure = data_figures.trade(numbers[start], numbers, left, at)
+    ring = explorer.trace_index(figure, "ring")
+    frames = [{ring: {"x": [x], "y": [y]}} for x, y in zip(numbers, left, strict=True)]
+    return explorer.chart(
+        "trade", figure, area="left", height=210, frames=frames, ring=ring,
+        alt="Training rows left at every strength of the dial.",
+        heading="What it costs: training rows left",
+    )  # fmt: skip
+
+
+def words(control: Control, stop: Position, found: Position) -> str:
+    """What this stop of the dial means, in a sentence."""
+    if stop.counts is None:
+        return stop.problem
+    before, after = (int(p.counts.sum()) for p in (found, stop) if p.counts is not None)
+    v = dial.cramers_v(stop.counts)
+    if control.name == ALIGNMENT:
+        return (
+            f"With probability {stop.label} a training picture has its class's own colour: Cramér's V of class and "
+            f"group {v:.2f}, {after:,} training pictures."
+        )
+    if stop is found:
+        return f"As found: Cramér's V of target and group is {v:.2f} in {after:,} training rows; nothing is taken away."
+    return (
+        f"Cramér's V {v:.2f} instead of {found.label.split()[0]}: {after:,} of {before:,} training rows stay "
+        f"({pages.percent(after / before)}), drawn by lot within every cell."
+    )
+
+
+def _key(control: Control) -> str:
+    made = "Counts are expected ones; the colours are drawn by lot. " if control.name == ALIGNMENT else ""
+    return f"{made}Validation and test rows stay untouched: what is trained here is judged on the data as they are."
+
+
+def _moved(name: str, stops: Sequence[Position], start: int) -> None:
+    position = st.session_state["dial"].get("position")
+    if isinstance(position, int) and 0 <= position < len(stops):
+        st.session_state["data:dial"] = stops[position].value
+        if position == start:
+            st.query_params.pop(name, None)
+        else:
+            st.query_params[name] = f"{stops[position].value}"
+
+
+# -------------------------------------------------------------------------------------------------------- onward
+
+
+def _buttons(catalogue: Catalogue, entry: Mapping[str, Any], options: Options, stop: Position) -> None:
+    """Train on exactly these rows; the address of the next page says what."""
+    with st.container(horizontal=True, vertical_alignment="center", key="dial-onward"):
+        barred = stop.counts is None
+        if st.button(
+            "Train its frontier", type="primary", icon=":material/show_chart:", disabled=barred, key="dial-sweep"
+        ):
+            _sweep(catalogue, str(entry["name"]), options)
+        if st.button("Train one model", icon=":material/model_training:", disabled=barred, key="dial-train"):
+            _train(catalogue, str(entry["name"]), options)
+        st.caption(f"on the rows at {stop.label}" if not barred else "This strength cannot be reached.")
+
+
+def _sweep(catalogue: Catalogue, dataset: str, options: Options) -> None:
+    usual = choices.usual_spec(catalogue, METHOD, dataset)
+    try:
+        plan = choices.plan(
+            catalogue, dataset=dataset, method=METHOD, values=usual["values"], seeds=len(usual["seeds"]),
+            options={"dataset": options},
+        )  # fmt: skip
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    st.switch_page("frontier.py", query_params={"sweep": choices.submit(pages.store(), plan)})
+
+
+def _train(catalogue: Catalogue, dataset: str, options: Options) -> None:
+    """One run without a debiaser: what a network makes of these rows by itself."""
+    try:
+        config = resolve(
+            catalogue, dataset=dataset, method="erm", model=model_of(catalogue, dataset), dataset_options=options
+        )
+    except UserError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    run_id = pages.store().submit([config])[0]
+    pages.wake_runner()
+    st.switch_page("train.py", query_params={"run": run_id})
+
+
+def model_of(catalogue: Catalogue, dataset: str) -> str:
+    """The network a data set is trained with unless somebody chooses another."""
+    return str(catalogue["datasets"][dataset]["model"])
