@@ -23,13 +23,16 @@ from fairness_core.store import Store  # noqa: E402
 from tests import served, synthetic  # noqa: E402
 
 WIDTHS, SCHEMES = (1440, 800), ("light", "dark")
-HEIGHT = 1500  # the main area scrolls by itself, so a whole page needs a tall window
+HEIGHT, TALL = 1500, 3000  # the main area scrolls by itself, so a whole page needs a tall window
 LAST = {
     "frontier-failed": ".st-key-again",
     "frontier": ".eq-id-frontier .js-plotly-plot",
     "train-done": ".eq-id-curves .js-plotly-plot",
     "train-running": ".eq-id-curves .js-plotly-plot",
     "train": ".st-key-train button",
+    "data-absent": ".st-key-missing",
+    "data-pictures": "table.eq-gallery img",
+    "data": ".eq-id-dial .js-plotly-plot",
     "runs-empty": "[data-testid=stPageLink]",
     "runs": "[data-testid=stDataFrame]",
 }
@@ -88,6 +91,11 @@ def _states(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
         "train-running": f"train?run={live.id}",
         "train-failed": f"train?run={dead.id}",
         "train-bad-address": "train?run=nonsense",
+        "data-table": "data",
+        "data-intersections": "data?group=sex x race&association=0.1",
+        "data-pictures": "data?data=cmnist&digits=5000&p_align=0.8",
+        "data-absent": "data?data=bank",
+        "data-bad-address": "data?data=nonsense",
         "runs-sweeps": "runs",
         "runs-runs": "runs?show=runs",
     }
@@ -103,6 +111,7 @@ def _shoot(browser: Browser, url: str, addresses: Mapping[str, str], folder: Pat
             )
             page = context.new_page()
             for name, address in addresses.items():
+                page.set_viewport_size({"width": width, "height": TALL if name.startswith("data") else HEIGHT})
                 page.goto(f"{url}/{address}")
                 _complete(page, name)
                 page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")

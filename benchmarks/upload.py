@@ -1,6 +1,6 @@
 """A table of a million rows and thirty columns, from the file to arrays: seconds and peak memory of one process.
 
-The file (about 200 MB, seeded: running number, 19 columns of numbers, a date, categories, sex, a yes/no) is written to a
+The file (about 200 MB, seeded: running numbers, 19 columns of numbers, dates, categories, sex, yes/no) is written to a
 temporary folder first, which is not counted. A fresh process then adds it as an own table, as the page Data does after
 an upload, chooses target and group, and loads it as a data set. Memory is the largest resident set of that process,
 Python, pandas and pyarrow included.

@@ -18,7 +18,7 @@ from fairness_core.data_figures import BARS, LETTER, PALE, axis_title, cut, erro
 from fairness_core.figures import base_layout, rgba
 
 WEAK = 0.1  # below, an association counts as none (Cohen's "small")
-LINE = 13  # pixels a label is high
+LINE = 12  # pixels a label is high
 MARKERS = {"Cramér's V": "circle", "correlation ratio η": "diamond", "Spearman's |ρ|": "square"}
 
 
@@ -120,7 +120,7 @@ def place_labels(
 
 
 ANCHORS = (
-    *(("left", 9, 0), ("right", -9, 0), ("center", 0, -14), ("center", 0, 14), ("left", 7, -12), ("left", 7, 12)),
+    *(("left", 9, 0), ("right", -9, 0), ("center", 0, -14), ("center", 0, 14), ("left", 7, -11), ("left", 7, 11)),
     *(("left", -6, -14), ("left", -6, 14), ("right", 6, -14), ("right", 6, 14)),
 )
 

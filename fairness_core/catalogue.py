@@ -44,6 +44,7 @@ def _dataset(source: Any, data_dir: Path | None) -> dict[str, Any]:
         **_entry(source),
         "kind": source.kind,
         "model": DEFAULT_MODELS[source.kind],
+        "training": dict(source.training),
         "task": source.task,
         "classes": list(source.classes),
         "positive": source.classes[-1],

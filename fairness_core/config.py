@@ -169,6 +169,9 @@ def complete(controls: Iterable[Control], given: Options, what: str) -> dict[str
     return {name: c.parse(given.get(name, c.default)) for name, c in known.items()}
 
 
+SELECTIONS = 50  # how often a run that keeps its best weights looks at the validation split
+
+
 @dataclass(frozen=True)
 class Budget:
     """How long and how a model is trained; part of every RunConfig."""
@@ -178,6 +181,13 @@ class Budget:
     lr: float = control(1e-3, 1e-6, 1.0, help="Adam's learning rate.", symbol="η", group="training")
     weight_decay: float = control(0.0, 0.0, 1.0, help="L2 penalty added to the gradient (Adam).", group="advanced")
     max_steps: int = control(0, 0, 10_000_000, help="Stop after so many gradient steps; 0 = no cap.", group="advanced")
+    select: str = control(
+        "last",
+        choices=("last", "validation_loss"),
+        help="Which weights are kept: those of the last step, or those with the lowest loss on the validation split "
+        f"({SELECTIONS} looks per run).",
+        group="advanced",
+    )
     lr_step: int = control(
         0, 0, 10_000_000, help="Multiply the learning rate by 0.1 every so many steps; 0 = constant.", group="advanced"
     )
@@ -244,7 +254,7 @@ def resolve(
     training: Options | None = None,
 ) -> RunConfig:
     """A complete, checked RunConfig from what the user chose; UserError with one sentence otherwise. Without `model` it
-    is the usual one for this kind of data."""
+    is the usual one for this kind of data, and what `training` leaves out is as the data set suggests."""
 
     def section(kind: str, name: str, given: Options | None) -> dict[str, Option]:
         entries = catalogue[kind + "s"]
@@ -270,7 +280,7 @@ def resolve(
         model_options=model_options,
         method=method,
         method_options=section("method", method, method_options),
-        training=complete(controls_of(Budget), training or {}, "training"),
+        training=complete(controls_of(Budget), {**entry["training"], **(training or {})}, "training"),
         seed=int(seed_control.parse(seed)),
         data_hash=entry["data_hash"],
     )

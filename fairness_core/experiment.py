@@ -39,7 +39,7 @@ def fit(
     data = [load(c.dataset, c.dataset_options, data_dir, tables) for c in configs]
     for config, loaded in zip(configs, data, strict=True):
         check_task(config.method, loaded)
-    stacks = plan(configs, pictures=data[0].train.x.ndim > 2)
+    stacks = plan(configs, [d.train.x.shape[1:] for d in data])
     stop = threading.Event()
     trainings = [
         (rows, _start([configs[i] for i in rows], [data[i] for i in rows], live, dtype, stop)) for rows in stacks
@@ -56,21 +56,24 @@ def check_task(method: str, data: Dataset) -> None:
         raise UserError(f"Method {method} cannot handle {what}; choose another target, or one of {able}.")
 
 
-def plan(configs: Sequence[RunConfig], pictures: bool = False) -> list[list[int]]:
+def plan(configs: Sequence[RunConfig], shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
     """Which configurations form a stack: index lists that cover all.
 
     Runs of one seed share their batches, so they go together, in stacks of at most STACK_SIZE and, if they are enough,
-    at least one per core. Seeds with a single run each are stacked across seeds. Networks for pictures gain nothing
-    from a stack.
+    at least one per core. Seeds with a single run each are stacked across seeds, as far as their rows have one shape.
+    Networks for pictures gain nothing from a stack. shapes: of one row of each configuration's data.
     """
-    if pictures or not issubclass(METHODS[configs[0].method], InProcessing):
+    if len(shapes[0]) > 1 or not issubclass(METHODS[configs[0].method], InProcessing):
         return [[i] for i in range(len(configs))]
     by_seed: dict[tuple[int, str], list[int]] = {}
     for i, c in enumerate(configs):
         by_seed.setdefault((c.seed, str(sorted(c.dataset_options.items()))), []).append(i)
     families = list(by_seed.values())
     if all(len(rows) == 1 for rows in families):
-        families = [[rows[0] for rows in families]]
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for (i,) in families:
+            by_shape.setdefault(shapes[i], []).append(i)
+        families = list(by_shape.values())
     size = min(STACK_SIZE, max(8, -(-len(configs) // cores())))
     out: list[list[int]] = []
     for rows in families:

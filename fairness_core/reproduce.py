@@ -67,8 +67,8 @@ class Benchmark:
         }
 
 
-# Inputs as the benchmark makes them: Adult 101 columns (education also one-hot) of 45,222 complete rows, COMPAS 401 with
-# every charge one-hot, Bank 62. Its network applies dropout 0.5 (its code names 0.2 but never passes it on).
+# Inputs as the benchmark makes them: Adult 101 columns (education also one-hot) of 45,222 complete rows, COMPAS 401
+# with every charge one-hot, Bank 62. Its network applies dropout 0.5 (its code names 0.2 but never passes it on).
 BENCHMARKS = {
     "ffb-adult": Benchmark(
         "adult", {"sensitive": "sex", "split": "random"}, 0.5,
@@ -94,7 +94,7 @@ def aeda_figure2(quick: bool, data_dir: Path | str | None = None) -> dict[str, A
     """
     known = catalogue.build(data_dir)
     start = time.perf_counter()
-    options = {"target": ", ".join(AEDA_TARGETS), "sensitive": "Male", "split": "5-fold", "size": 64}
+    options: dict[str, Option] = {"target": ", ".join(AEDA_TARGETS), "sensitive": "Male", "split": "5-fold"}
     configs = [
         resolve(
             known, dataset="celeba", dataset_options={**options, "fold": fold}, method="erm", seed=fold,
@@ -110,7 +110,8 @@ def aeda_figure2(quick: bool, data_dir: Path | str | None = None) -> dict[str, A
     measured = metrics.over_targets(C, ["bacc", "bias_sum", "bias_mean", "accuracy"])
     return {
         "table": "aeda-figure2",
-        "unit": f"fractions; {C[0].sum():,} test photographs, {len(configs)} folds, small_cnn 32-64-128 at 64 pixels, cpu",
+        "unit": f"fractions; {C[0].sum():,} test photographs, {len(configs)} folds",
+        "network": "small_cnn 32-64-128 at 64 pixels, cpu",
         "rows": table.to_dict("records"),
         "metrics": {"spearman": found.rho, "spearman_low": found.low, "spearman_high": found.high, **measured},
         "seconds": time.perf_counter() - start,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from fairness_core import regression
-from fairness_core.batches import Batch, Rows, Scale, minibatches, side_by_side
-from fairness_core.config import Budget, Event
+from fairness_core.batches import Batch, Rows, Scale, minibatches, row_losses, side_by_side
+from fairness_core.config import SELECTIONS, Budget, Event
 from fairness_core.datasets import Dataset, Split
 from fairness_core.evaluation import confusions, error_sums, evaluating
 from fairness_core.optimizer import Adam
@@ -134,7 +134,7 @@ def train(job: Job) -> Training:
     steps = total_steps(budget, max(len(d.train) for d in job.data))
     live = sample(job)
     report_at = set(evaluation_steps(steps, steps * budget.batch_size, live.s.shape[-1]) if job.live else [steps])
-    guard = Guard(net)
+    guard, best = Guard(net), Best(job, steps) if budget.select == "validation_loss" else None
     sums: dict[str, Tensor] = {}
     since = 0
     for step, batch in zip(range(1, steps + 1), batches(job), strict=False):
@@ -146,11 +146,15 @@ def train(job: Job) -> Training:
         since += 1
         if step in report_at:
             means = {name: value / since for name, value in sums.items()}
-            guard.check(net, means, step)
+            guard.check(means, step)
             if job.live:
                 yield live_events(job, live, means, step, steps)
             sums, since = {}, 0
-    guard.restore(net)
+        if best:
+            best.look(step)
+    if best:
+        best.restore()
+    guard.restore()
     for stage in ("validation", "test"):
         yield final_events(job, stage, steps, guard)
     return [in_units(net.network(r), job.scale) for r in range(len(net))]
@@ -220,6 +224,13 @@ def batches(job: Job) -> Iterator[Batch]:
         yield side_by_side([rows.take(picked) for rows, picked in zip(own, numbers, strict=True)])
 
 
+def in_parts(job: Job, splits: Sequence[Rows]) -> Iterator[Batch]:
+    """A whole split, some rows at a time; all replicas' own splits are equally long."""
+    for start in range(0, max(map(len, splits)), EVALUATION_ROWS):
+        parts = [rows.take(slice(start, start + EVALUATION_ROWS)) for rows in splits]
+        yield parts[0] if job.shared_rows else side_by_side(parts)
+
+
 def sample(job: Job) -> Batch:
     """The fixed rows of the validation split that live evaluations use (all, when there are few)."""
     parts = []
@@ -246,9 +257,7 @@ def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:
     net, data, splits = job.learner.model.net, job.data[0], job.rows(stage)
     counts, errors = [], []
     with evaluating(net):
-        for start in range(0, max(map(len, splits)), EVALUATION_ROWS):
-            parts = [rows.take(slice(start, start + EVALUATION_ROWS)) for rows in splits]
-            batch = parts[0] if job.shared_rows else side_by_side(parts)
+        for batch in in_parts(job, splits):
             logits = net(batch.x)
             counts.append(confusions(logits, batch, data, job.scale))
             if data.task == "regression":
@@ -262,34 +271,73 @@ def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:
     return [(r, Event(stage, steps, steps, values[r], total[r])) for r in range(len(net))]
 
 
-class Guard:
-    """Keeps each replica's last good weights and running statistics, and notes the step at which its loss stopped being
-    finite."""
+class Kept:
+    """Weights and running statistics of a stack as they were, replica by replica, at some moment worth keeping."""
 
     def __init__(self, net: Stack) -> None:
-        self.diverged: dict[int, int] = {}
-        self._kept = [p.detach().clone() for p in net.leaves]
+        self._net = net
+        self._weights = [p.detach().clone() for p in net.leaves]
         self._buffers = copy.deepcopy(net.buffers)
 
     @torch.no_grad()
-    def check(self, net: Stack, losses: dict[str, Tensor], step: int) -> None:
+    def keep(self, replicas: Tensor) -> None:
+        """Take the present state of the replicas that are True in `replicas` (R,)."""
+        for kept, p in zip(self._weights, self._net.leaves, strict=True):
+            kept[replicas] = p[replicas]
+        for r in replicas.nonzero().flatten().tolist():
+            self._buffers[r] = {name: b.clone() for name, b in self._net.buffers[r].items()}
+
+    @torch.no_grad()
+    def give_back(self, replicas: Iterable[int]) -> None:
+        for r in replicas:
+            for kept, p in zip(self._weights, self._net.leaves, strict=True):
+                p[r] = kept[r]
+            self._net.buffers[r] = self._buffers[r]
+
+
+class Best:
+    """Keeps each replica's weights at its lowest loss on the whole validation split."""
+
+    def __init__(self, job: Job, steps: int) -> None:
+        self._job, self._kept = job, Kept(job.learner.model.net)
+        self._rows, self._every = job.rows("validation"), max(1, steps // SELECTIONS)
+        self._lowest = torch.full((len(job.networks),), torch.inf, dtype=job.dtype)
+        self._steps = steps
+
+    def look(self, step: int) -> None:
+        if step % self._every and step < self._steps:
+            return
+        net, total = self._job.learner.model.net, torch.zeros_like(self._lowest)
+        with evaluating(net):
+            for batch in in_parts(self._job, self._rows):
+                total += row_losses(net(batch.x), batch.y).sum(1)
+        better = total < self._lowest
+        self._lowest = torch.where(better, total, self._lowest)
+        self._kept.keep(better)
+
+    def restore(self) -> None:
+        self._kept.give_back(torch.isfinite(self._lowest).nonzero().flatten().tolist())
+
+
+class Guard:
+    """Keeps each replica's last good weights, and notes the step at which a replica's loss stopped being finite."""
+
+    def __init__(self, net: Stack) -> None:
+        self.diverged: dict[int, int] = {}
+        self._net, self._kept = net, Kept(net)
+
+    @torch.no_grad()
+    def check(self, losses: dict[str, Tensor], step: int) -> None:
         good = torch.stack([torch.isfinite(value) for value in losses.values()]).all(0)
-        for p in net.leaves:
+        for p in self._net.leaves:
             good &= torch.isfinite(p).flatten(1).all(1)
         for r in (~good).nonzero().flatten().tolist():
             self.diverged.setdefault(r, step)
-        for kept, p in zip(self._kept, net.leaves, strict=True):
-            kept[good] = p[good]
-        for r in good.nonzero().flatten().tolist():
-            self._buffers[r] = {name: b.clone() for name, b in net.buffers[r].items()}
+        self._kept.keep(good)
 
-    @torch.no_grad()
-    def restore(self, net: Stack) -> None:
+    def restore(self) -> None:
         """Give every diverged replica its last good weights back."""
-        for r in self.diverged:
-            for kept, p in zip(self._kept, net.leaves, strict=True):
-                p[r] = kept[r]
-            net.buffers[r] = self._buffers[r]
+        self._kept.give_back(self.diverged)
 
     def values(self, replica: int) -> dict[str, float]:
         return {"diverged_at_step": float(self.diverged[replica])} if replica in self.diverged else {}

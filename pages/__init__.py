@@ -213,17 +213,28 @@ def command_line(verb: str, config: RunConfig, catalogue: Mapping[str, Any], *ex
         (config.method_options, catalogue["methods"][config.method]),
     )
     for options, entry in sections:
-        for name, value in changed(options, entry).items():
-            if "--over" in extra and name == entry.get("tradeoff"):
+        usual = usual_training(catalogue, config.dataset) if entry is catalogue["training"] else defaults(entry)
+        for name, value in options.items():
+            if value == usual.get(name) or ("--over" in extra and name == entry.get("tradeoff")):
                 continue
             words += [flags[name], str(value)] if name in flags else ["--set", f"{name}={value}"]
     return shlex.join([*words, *extra])
 
 
+def usual_training(catalogue: Mapping[str, Any], dataset: str) -> dict[str, Option]:
+    """How a data set is trained unless somebody says otherwise."""
+    return {**defaults(catalogue["training"]), **catalogue["datasets"][dataset]["training"]}
+
+
+def defaults(entry: Mapping[str, Any]) -> dict[str, Option]:
+    """The declared default of every setting of a catalogue entry."""
+    return {c.name: c.default for c in declared(entry)}
+
+
 def changed(options: Mapping[str, Option], entry: Mapping[str, Any]) -> dict[str, Option]:
     """The options that are not at their declared default."""
-    defaults = {c.name: c.default for c in declared(entry)}
-    return {name: value for name, value in options.items() if value != defaults.get(name)}
+    usual = defaults(entry)
+    return {name: value for name, value in options.items() if value != usual.get(name)}
 
 
 def python_lines(config: RunConfig, over: str, values: Sequence[float], seeds: Sequence[int]) -> str:

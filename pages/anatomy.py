@@ -211,14 +211,15 @@ def _of_numbers(known: Anatomy, source: str) -> str:
 def naming(known: Anatomy) -> str:
     """Who carries the group's information when its column is dropped."""
     own = known.attributes[known.attributes["role"] == "attribute"]
-    hidden = " and ".join([*known.sensitive, *known.twins])
+    names = [*known.sensitive, *known.twins]
+    hidden = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     if known.named is None or own.empty:
         what = "the pictures themselves" if known.pictures else "nothing"
         return f"Without {hidden} no attribute is left that could tell the group; {what} can still do so."
     told, best = known.named, own.iloc[0]
-    count = f"the other {told.columns} attributes" if told.columns > 1 else "the one other attribute"
+    count = f"the other {told.columns} attributes still name" if told.columns > 1 else "the one other still names"
     text = (
-        f"Without {hidden}, {count} still name the group rightly for {percent(told.balanced_accuracy)} of each group's "
+        f"Without {hidden}, {count} the group rightly for {percent(told.balanced_accuracy)} of each group's "
         f"rows on average ({interval(told.low, told.high)}); guessing reaches {percent(told.chance)}. Most of it is "
         f"told by {best['attribute']} ({best['group']:.2f})."
     )
@@ -247,8 +248,13 @@ def markdown(text: str) -> str:
 # --------------------------------------------------------------------------------------------------------- blocks
 
 
-def blocks(known: Anatomy) -> list[explorer.Block]:
-    """The charts: who is in it and what is missing on the left, who carries the group on the right."""
+@st.cache_data(max_entries=32, show_spinner=False)
+def blocks(stamp: str, _known: Anatomy) -> list[explorer.Block]:
+    """The charts: who is in it and what is missing on the left, who carries the group on the right.
+
+    stamp: stands for all that is known, so that turning the dial draws nothing anew.
+    """
+    known = _known
     told = [_who(known)]
     own = known.attributes[known.attributes["role"] == "attribute"].reset_index(drop=True)
     if not known.missing.empty:

@@ -18,6 +18,7 @@ from pages import choices, explorer
 from pages.anatomy import Anatomy
 
 STRENGTH, ALIGNMENT = "association", "p_align"  # the controls that a dial can turn
+STATE = "data:dial"  # where this session keeps the value of the dial; "" is as published
 STEP = 0.02
 METHOD = "adversarial"  # whose frontier is offered; the page there has all others
 
@@ -31,6 +32,10 @@ class Position:
     counts: np.ndarray | None
     problem: str = ""
 
+    @property
+    def number(self) -> float:
+        return float(self.label.split()[0])
+
 
 def control_of(entry: Mapping[str, Any]) -> Control | None:
     """The control of this data set that is a bias dial, if it has one."""
@@ -38,18 +43,17 @@ def control_of(entry: Mapping[str, Any]) -> Control | None:
     return found.get(STRENGTH) or found.get(ALIGNMENT)
 
 
-def draw(catalogue: Catalogue, entry: Mapping[str, Any], known: Anatomy, options: Options, asked: Option) -> None:
-    """Heading, explorer and buttons. asked: where the address puts the dial."""
+def draw(catalogue: Catalogue, entry: Mapping[str, Any], known: Anatomy, options: Options) -> None:
+    """Heading, explorer and buttons."""
     control = control_of(entry)
     if control is None:
         return
     st.subheader("Turn the bias up and down", anchor=False)
-    stops, start = positions(control, known)
+    stops, start = positions(_stamp(control, known), control, known)
     if not stops:
         st.caption("There is no dial here: all training rows have one class or one group.")
         return
-    state = st.session_state
-    at = nearest(stops, state["data:dial"]) if state.get("data:dial") is not None else nearest(stops, asked, start)
+    at = nearest(stops, st.session_state[STATE], start)
     _explorer(control, known, stops, start, at)
     _buttons(catalogue, entry, {**options, control.name: stops[at].value}, stops[at])
 
@@ -58,21 +62,20 @@ def nearest(stops: Sequence[Position], value: Option, otherwise: int = 0) -> int
     """The stop with this value, or the closest one."""
     if isinstance(value, str):
         return next((i for i, stop in enumerate(stops) if stop.value == value), otherwise)
-    numbers = [float(stop.label.split()[0]) for stop in stops]
-    return int(np.abs(np.array(numbers) - float(value)).argmin())
+    return int(np.abs(np.array([stop.number for stop in stops]) - float(value)).argmin())
 
 
 # ------------------------------------------------------------------------------------------------------ positions
 
 
-def positions(control: Control, known: Anatomy) -> tuple[list[Position], int]:
+@st.cache_data(max_entries=16, show_spinner=False)
+def positions(stamp: str, _control: Control, _known: Anatomy) -> tuple[list[Position], int]:
     """All stops of the dial and the number of the one where the data stand as published."""
-    return (
-        _aligned(control, known.dial_counts) if control.name == ALIGNMENT else _associated(control, known.dial_counts)
-    )
+    make = aligned if _control.name == ALIGNMENT else associated
+    return make(_control, _known.dial_counts)
 
 
-def _associated(control: Control, found: np.ndarray) -> tuple[list[Position], int]:
+def associated(control: Control, found: np.ndarray) -> tuple[list[Position], int]:
     """Strengths in even steps and, between them, the strength as found."""
     own = dial.cramers_v(found)
     if not np.isfinite(own):
@@ -84,12 +87,12 @@ def _associated(control: Control, found: np.ndarray) -> tuple[list[Position], in
             stops.append(Position(strength, f"{strength:.2f}", dial.wanted_counts(found, strength)))
         except UserError as error:
             stops.append(Position(strength, f"{strength:.2f}", None, str(error)))
-    start = sum(float(stop.label) < own for stop in stops)
+    start = sum(stop.number < own for stop in stops)
     stops.insert(start, Position(control.unset, f"{own:.3f} (as found)", found))
     return stops, start
 
 
-def _aligned(control: Control, found: np.ndarray) -> tuple[list[Position], int]:
+def aligned(control: Control, found: np.ndarray) -> tuple[list[Position], int]:
     """p_align: every digit stands on its own colour with probability p, so these counts are expected ones."""
     rows, own = found.sum(1), found.argmax(1)
     low, high = float(control.low or 0.5), float(control.high or 1.0)
@@ -105,68 +108,77 @@ def _aligned(control: Control, found: np.ndarray) -> tuple[list[Position], int]:
 
 
 def _explorer(control: Control, known: Anatomy, stops: Sequence[Position], start: int, at: int) -> None:
-    before = stops[start].counts
-    assert before is not None
-    classes = known.dial_classes
-    cells = pd.DataFrame(
-        [(g, c, before[t, k]) for k, g in enumerate(known.groups) for t, c in enumerate(classes) if before[:, k].any()],
-        columns=["group", "label", "before"],
-    )
-    order = [(t, k) for k in range(len(known.groups)) for t in range(len(classes)) if before[:, k].any()]
-    after = [_after(stop, order) for stop in stops]
-    figure, own = data_figures.dial(cells.assign(after=after[at])), cells["before"].to_numpy(dtype=float)
-    bars, label = (explorer.trace_index(figure, meta) for meta in ("after", "label"))
-    frames: list[dict[int, dict[str, Any]]] = [
-        {
-            bars: {"x": a},
-            label: {
-                "x": np.fmax(cells["before"].to_numpy(), a),
-                "text": [f" {n:,.0f}" if np.isfinite(n) else "" for n in a],
-            },
-        }
-        for a in after
-    ]
-    left = [float("nan") if stop.counts is None else float(stop.counts.sum()) for stop in stops]
-    numbers = [float(stop.label.split()[0]) for stop in stops]
+    stamp = _stamp(control, known)
+    numbers = [stop.number for stop in stops]
+    ends = (f"{numbers[0]:g}: none", f"{numbers[-1]:g}: full")
     symbol = "p" if control.name == ALIGNMENT else "strength"
-    blocks = [
-        explorer.text("dial-words", [words(control, stop, stops[start]) for stop in stops]),
-        explorer.sliders(),
-        explorer.text("key", [_key(control)], area="left", muted=True),
-        explorer.chart(
-            "dial", figure, area="right", height=60 + 26 * len(cells), frames=frames,
-            alt="Training rows per group and class before and after the dial.",
-            heading="Training rows: outline as found, filled with the dial",
-        ),
-    ]  # fmt: skip
-    if control.name == STRENGTH:
-        blocks.insert(2, _trade(numbers, left, start, at))
-    stamp = f"{known.group_name}|{known.target}|{before.tolist()}"
+    slider = explorer.slider("Strength of the bias in training", symbol, numbers, at, ends)
     explorer.explorer(
-        blocks,
+        _drawn(stamp, control, known, stops, start),
         key="dial",
         revision=stamp,
         stamp=stamp,
-        slider=explorer.slider(
-            "Strength of the bias in training", symbol, numbers, at, (f"{numbers[0]:g}: none", f"{numbers[-1]:g}: full")
-        )
-        | {"labels": [stop.label for stop in stops]},
-        on_position=lambda: _moved(control.name, stops, start),
+        slider={**slider, "labels": [stop.label for stop in stops]},
+        on_position=lambda: _moved(stops),
     )
 
 
-def _after(stop: Position, order: Sequence[tuple[int, int]]) -> np.ndarray:
+def _stamp(control: Control, known: Anatomy) -> str:
+    """Stands for everything the dial shows."""
+    return f"{control.name}|{known.groups}|{known.dial_classes}|{known.dial_counts.tolist()}"
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _drawn(
+    stamp: str, _control: Control, _known: Anatomy, _stops: Sequence[Position], _start: int
+) -> list[explorer.Block]:
+    """The blocks with a frame per stop; `stamp` stands for them all."""
+    blocks = [
+        explorer.text("dial-words", [words(_control, stop, _stops[_start]) for stop in _stops]),
+        explorer.sliders(),
+        explorer.text("key", [_key(_control)], area="left", muted=True),
+        _cells(_known, _stops, _start),
+    ]
+    if _control.name == STRENGTH:
+        blocks.insert(2, _trade(_stops, _start))
+    return blocks
+
+
+def _cells(known: Anatomy, stops: Sequence[Position], start: int) -> explorer.Block:
+    """Training rows of every cell, before and after."""
+    found = stops[start].counts
+    assert found is not None
+    order = [(t, k) for k in range(len(known.groups)) for t in range(len(known.dial_classes)) if found[:, k].any()]
+    before, after = _in_order(stops[start], order), [_in_order(stop, order) for stop in stops]
+    names = {"group": [known.groups[k] for _, k in order], "label": [known.dial_classes[t] for t, _ in order]}
+    figure = data_figures.dial(pd.DataFrame({**names, "before": before, "after": before}))
+    bars, label = (explorer.trace_index(figure, meta) for meta in ("after", "label"))
+    frames: list[dict[int, dict[str, Any]]] = [
+        {bars: {"x": a}, label: {"x": np.fmax(before, a), "text": [f" {n:,.0f}" if n >= 0 else "" for n in a]}}
+        for a in after
+    ]
+    return explorer.chart(
+        "dial", figure, area="right", height=60 + 26 * len(order), frames=frames,
+        alt="Training rows per group and class before and after the dial.",
+        heading="Training rows: outline as found, filled with the dial",
+    )  # fmt: skip
+
+
+def _in_order(stop: Position, order: Sequence[tuple[int, int]]) -> np.ndarray:
     if stop.counts is None:
         return np.full(len(order), np.nan)
     return np.array([stop.counts[t, k] for t, k in order], dtype=float)
 
 
-def _trade(numbers: Sequence[float], left: Sequence[float], start: int, at: int) -> explorer.Block:
-    figure = data_figures.trade(numbers[start], numbers, left, at)
+def _trade(stops: Sequence[Position], start: int) -> explorer.Block:
+    """The training rows that are left at every stop."""
+    numbers = [stop.number for stop in stops]
+    left = [float("nan") if stop.counts is None else float(stop.counts.sum()) for stop in stops]
+    figure = data_figures.trade(numbers[start], numbers, left, start)
     ring = explorer.trace_index(figure, "ring")
-    frames = [{ring: {"x": [x], "y": [y]}} for x, y in zip(numbers, left, strict=True)]
     return explorer.chart(
-        "trade", figure, area="left", height=210, frames=frames, ring=ring,
+        "trade", figure, area="left", height=210, ring=ring,
+        frames=[{ring: {"x": [x], "y": [y]}} for x, y in zip(numbers, left, strict=True)],
         alt="Training rows left at every strength of the dial.",
         heading="What it costs: training rows left",
     )  # fmt: skip
@@ -186,7 +198,7 @@ def words(control: Control, stop: Position, found: Position) -> str:
     if stop is found:
         return f"As found: Cramér's V of target and group is {v:.2f} in {after:,} training rows; nothing is taken away."
     return (
-        f"Cramér's V {v:.2f} instead of {found.label.split()[0]}: {after:,} of {before:,} training rows stay "
+        f"Cramér's V {v:.2f} instead of {found.number:.2f}: {after:,} of {before:,} training rows stay "
         f"({pages.percent(after / before)}), drawn by lot within every cell."
     )
 
@@ -196,14 +208,10 @@ def _key(control: Control) -> str:
     return f"{made}Validation and test rows stay untouched: what is trained here is judged on the data as they are."
 
 
-def _moved(name: str, stops: Sequence[Position], start: int) -> None:
+def _moved(stops: Sequence[Position]) -> None:
     position = st.session_state["dial"].get("position")
     if isinstance(position, int) and 0 <= position < len(stops):
-        st.session_state["data:dial"] = stops[position].value
-        if position == start:
-            st.query_params.pop(name, None)
-        else:
-            st.query_params[name] = f"{stops[position].value}"
+        st.session_state[STATE] = stops[position].value
 
 
 # -------------------------------------------------------------------------------------------------------- onward

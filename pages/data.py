@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +12,7 @@ import pages
 from fairness_core import health
 from fairness_core.config import Catalogue, Control, Option, UserError
 from fairness_core.health import Verdict
-from pages import anatomy, bias_dial, explorer, gallery, upload
+from pages import anatomy, bias_dial, explorer, gallery, origins, upload
 from pages.anatomy import Anatomy, Chosen, markdown
 from pages.controls import draw_controls
 
@@ -57,12 +55,12 @@ def _show(catalogue: Catalogue, entry: Mapping[str, Any], known: Anatomy, chosen
     opening = explorer.text("sentence", [anatomy.sentence(known, entry, options)])
     explorer.explorer([opening], key="opening", revision=stamp, stamp=stamp)
     _verdict(anatomy.judge(known, entry.get("cautions", ())))
-    explorer.explorer(anatomy.blocks(known), key="anatomy", revision=stamp, stamp=stamp)
+    explorer.explorer(anatomy.blocks(stamp, known), key="anatomy", revision=stamp, stamp=stamp)
     _actions(entry, known)
     if known.pictures:
         gallery.draw(known, name, chosen, data_hash, look)
-    bias_dial.draw(catalogue, entry, known, options, st.session_state["data:asked dial"])
-    _origins(catalogue, name, options)
+    bias_dial.draw(catalogue, entry, known, options)
+    origins.draw(catalogue, name, options)
 
 
 # -------------------------------------------------------------------------------------------------------- address
@@ -91,10 +89,10 @@ def _adopt_address(catalogue: Catalogue) -> dict[str, Option]:
         except UserError as error:
             problems.append(str(error))
     turned = bias_dial.control_of(catalogue["datasets"][name])
-    state["data:asked dial"] = asked.pop(turned.name, "") if turned else ""
+    state[bias_dial.STATE] = asked.pop(turned.name, "") if turned else ""
     for key in [key for key in state if str(key).startswith(f"data-{name}")]:  # a later address wins over the widgets
         del state[key]
-    state["data:dial"] = None
+    state.pop("data:look", None)
     state.update({"data:dataset": name, "data:asked": asked, "data:problems": problems})
     state["data:address"] = parameters
     return asked
@@ -104,9 +102,10 @@ def _write_address(dataset: str, options: Mapping[str, Option], entry: Mapping[s
     """The address follows what is chosen; what is as usual needs no word in it."""
     wanted = {NAMES.get(k, k): f"{v}" for k, v in pages.changed(options, entry).items()}
     turned = bias_dial.control_of(entry)
-    kept = {turned.name, "look"} if turned else {"look"}
-    wanted |= {k: v for k, v in st.query_params.to_dict().items() if k in kept}
-    wanted = {"data": dataset, **wanted}
+    turns = st.session_state[bias_dial.STATE]
+    if turned and turns not in ("", turned.default):
+        wanted[turned.name] = f"{turns}"
+    wanted = {"data": dataset, **wanted, **{k: v for k, v in st.query_params.to_dict().items() if k == "look"}}
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
     st.session_state["data:address"] = wanted
@@ -114,7 +113,7 @@ def _write_address(dataset: str, options: Mapping[str, Option], entry: Mapping[s
 
 def _changed_data() -> None:
     """Another data set starts from its own defaults."""
-    st.session_state.update({"data:asked": {}, "data:asked dial": "", "data:dial": None, "data:problems": []})
+    st.session_state.update({"data:asked": {}, bias_dial.STATE: "", "data:problems": []})
     st.query_params.from_dict({"data": st.session_state["data:dataset"]})
     st.session_state["data:address"] = st.query_params.to_dict()
 
@@ -149,9 +148,11 @@ def _pickers(catalogue: Catalogue, asked: Mapping[str, Option]) -> tuple[str, di
     for place, column in zip(places, columns, strict=False):
         with column:
             draw_controls(controls, groups=(place,), **form)
-    if "settings" in present:
-        with st.expander("Other settings of the data", icon=":material/tune:"):
-            draw_controls(controls, groups=("settings",), **form)
+    with st.container(horizontal=True, gap="small", key="data-more"):
+        if "settings" in present:
+            with st.popover("Other settings of the data", icon=":material/tune:", type="tertiary"):
+                draw_controls(controls, groups=("settings",), **form)
+        st.button("Use your own table", icon=":material/upload_file:", type="tertiary", key="data-own", on_click=_turn)
     options = draw_controls(declared, groups=(), **form)
     _write_address(dataset, options, entries[dataset])
     return dataset, options
@@ -175,6 +176,7 @@ def _is_cut(control: Control, options: Mapping[str, Option]) -> bool:
 def _look(known: Anatomy) -> str:
     """Which of several targets the page speaks of (?look=...)."""
     if not known.targets:
+        st.query_params.pop("look", None)
         return known.target
     asked = st.query_params.get("look", "")
     if "data:look" not in st.session_state or st.session_state["data:look"] not in known.targets:
@@ -185,10 +187,16 @@ def _look(known: Anatomy) -> str:
     return look
 
 
+def _turn() -> None:
+    """Open or close the part for own tables."""
+    st.session_state["data:own"] = not st.session_state.get("data:own", False)
+
+
 def _own_table() -> None:
-    """The way in for a table of one's own."""
-    with st.expander("Use your own table", icon=":material/upload_file:"):
-        upload.draw()
+    """The way in for a table of one's own, while it is open."""
+    if st.session_state.get("data:own", False):
+        with st.container(border=True, key="own-table"):
+            upload.draw()
 
 
 def _offer_download(entry: Mapping[str, Any]) -> None:
@@ -271,12 +279,6 @@ def _provenance(entry: Mapping[str, Any]) -> None:
         st.markdown(f"From: {markdown(str(entry['origin']))}")
         st.markdown(f"Licence: {markdown(str(entry['licence']))}")
         st.caption(f"Checksum of the rows: `{entry['data_hash']}`")
-
-
-def _origins(catalogue: Catalogue, dataset: str, options: Mapping[str, Option]) -> None:
-    """Bias against the group's share (AEDA, Figure 2)."""
-    if importlib.util.find_spec("pages.origins") is not None:
-        importlib.import_module("pages.origins").draw(catalogue, dataset, options)
 
 
 main()

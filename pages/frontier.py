@@ -190,7 +190,7 @@ def _wanted(catalogue: Catalogue, shown: Sweep | None) -> Plan | None:
         spec = shown.spec if shown else choices.usual_spec(catalogue, method["name"], dataset["name"])
         values, seeds = _grid_form(spec)
     with third:
-        given = base.training if base else {}
+        given = base.training if base else pages.usual_training(catalogue, dataset["name"])
         options["training"] = _form("Training", catalogue["training"], ("training", "advanced"), given)
         given = base.dataset_options if base else {}
         options["dataset"] = _form(pages.title(dataset), dataset, ("method", "advanced"), given, "sensitive")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -130,9 +130,11 @@ def _controls(catalogue: dict[str, Any], kind: str, name: str) -> list[Control]:
 
 def _part(catalogue: dict[str, Any], kind: str, name: str, config: RunConfig | None, *groups: str) -> dict[str, Option]:
     """Draw the settings of one catalogue entry that belong to `groups`; returns all of them."""
-    values = None
-    if config and kind == "training":
-        values = config.training
+    values: Mapping[str, Option] | None = None
+    if kind == "training":
+        dataset = st.session_state["train-dataset"]
+        same = config is not None and config.dataset == dataset
+        values = config.training if config and same else pages.usual_training(catalogue, dataset)
     elif config and getattr(config, kind) == name:
         values = getattr(config, f"{kind}_options")
     prefix = f"train-{name}"

@@ -147,20 +147,27 @@ def _what_was_read(table: Table) -> None:
     n = len(table.columns)
     st.markdown(f"**{markdown(table.title)}**: {table.rows:,} rows, {n:,} columns.")
     if table.notes:
-        st.info("  \n".join(map(markdown, table.notes)), icon=":material/info:")
+        st.caption("  \n".join(map(markdown, table.notes)))
     shown = pd.DataFrame(
         {
             "Column": [c.name for c in table.columns],
             "Taken for": [c.kind for c in table.columns],
-            "Missing": [100 * c.missing / max(table.rows, 1) for c in table.columns],
-            "Values": [f"{c.distinct:,}" + ("" if c.counted else " or more") for c in table.columns],
             "Why": [c.reason for c in table.columns],
+            "Values": [c.distinct for c in table.columns],
+            "Missing": [100 * c.missing / max(table.rows, 1) for c in table.columns],
         }
     )
-    percent = st.column_config.NumberColumn("Missing, %", format="%.1f")
+    about = "Different values; of a column with more than 50,000, those in its first rows."
+    number = st.column_config.NumberColumn
     st.dataframe(
-        shown, hide_index=True, height=min(300, 38 + 35 * n), column_config={"Missing": percent}, key="upload:columns",
-        alt="The columns that were read",
+        shown, hide_index=True, height=min(353, 38 + 35 * n), key="upload:columns", alt="The columns that were read",
+        column_config={
+            "Column": st.column_config.TextColumn(width="medium"),
+            "Taken for": st.column_config.TextColumn(width="small"),
+            "Why": st.column_config.TextColumn(width="large"),
+            "Values": number(width="small", format="localized", help=about),
+            "Missing": number("Missing, %", width="small", format="%.1f"),
+        },
     )  # fmt: skip
 
 

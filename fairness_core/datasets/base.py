@@ -109,6 +109,7 @@ class Source(Protocol):
     origin: ClassVar[str]  # where the rows come from, with a citation
     licence: ClassVar[str]
     cautions: ClassVar[tuple[str, ...]]  # what is known against using it for studies of bias, each one sentence
+    training: ClassVar[Mapping[str, float]]  # settings of config.Budget that suit its size better than the defaults
 
     @classmethod
     def data_hash(cls, data_dir: Path | None) -> str:

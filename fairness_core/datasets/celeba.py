@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +50,7 @@ class CelebA(ImageSource):
     name: ClassVar[str] = "celeba"
     title: ClassVar[str] = "CelebA (faces)"
     classes: ClassVar[tuple[str, ...]] = ("not Attractive", "Attractive")
+    training: ClassVar[Mapping[str, float]] = {"epochs": 5, "batch_size": 64}
     favourable: ClassVar[str] = "predicted to have the attribute {target}"
     origin: ClassVar[str] = f"Liu, Luo, Wang and Tang, Deep Learning Face Attributes in the Wild, ICCV 2015, {PAGE}"
     licence: ClassVar[str] = "Non-commercial research only; the pictures may not be passed on"

@@ -22,8 +22,8 @@ from fairness_core.datasets.sniffing import listed
 LEFT_OUT = ("identifier", "free text", "constant", "mostly missing")
 MOST_CLASSES = 50  # distinct values of a column whose values are listed
 CODES = 10  # whole numbers with at most so many different values are taken as codes
-MOST_DISTINCT = 100_000  # past that a column's values are no longer counted one by one
-SLICE = 250_000  # rows counted at a time
+MOST_DISTINCT = 50_000  # past that a column's values are no longer counted one by one
+SLICE = 120_000  # rows counted at a time
 NUMERIC_SHARE = 0.98  # of the values there are, for a column of numbers or dates
 FEWEST_VALUES = 0.05  # share of rows that have one
 DISTINCT_SHARE = 0.9  # of text that names rows rather than kinds of rows

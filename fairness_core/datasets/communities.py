@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -77,6 +78,7 @@ class Communities(TableSource):
         "https://archive.ics.uci.edu/dataset/183/communities+and+crime",
         urls={FILE: "https://archive.ics.uci.edu/static/public/183/communities+and+crime.zip"},
     )
+    training: ClassVar[Mapping[str, float]] = {"epochs": 40, "batch_size": 64}
     target: ClassVar[str] = TARGET
     numeric: ClassVar[tuple[str, ...]] = NUMERIC
 

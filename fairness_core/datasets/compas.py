@@ -58,6 +58,7 @@ class Compas(TableSource):
         "https://github.com/propublica/compas-analysis",
         urls={FILE: f"https://raw.githubusercontent.com/propublica/compas-analysis/master/{FILE}"},
     )
+    training: ClassVar[Mapping[str, float]] = {"epochs": 20, "batch_size": 64}
     target: ClassVar[str] = TARGET
     numeric: ClassVar[tuple[str, ...]] = NUMERIC
     categorical: ClassVar[tuple[str, ...]] = CATEGORICAL

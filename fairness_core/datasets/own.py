@@ -28,6 +28,7 @@ from fairness_core.datasets.sniffing import digest
 __all__ = ["Choice", "Table", "add", "choose", "decisions", "entry", "proposal", "remove", "source", "table", "tables"]
 
 LONGEST_SLUG = 40
+FEW_ROWS = 5000  # below, the usual number of steps would leave a network untrained
 
 
 def add(tables: Path, path: Path, filename: str, progress: reading.Progress | None = None) -> Table:
@@ -158,6 +159,7 @@ def entry(found: Table) -> dict[str, Any]:
         "controls": [c.to_json() for c in controls(found)] if ready else [],
         "kind": "table",
         "model": "mlp",
+        "training": {"epochs": 40, "batch_size": 64} if found.used < FEW_ROWS else {},
         "task": "binary" if len(classes) < 3 else "multiclass",
         "classes": classes,
         "positive": classes[-1] if classes else "",

@@ -178,7 +178,7 @@ def _cuts(table: Table, choice: Choice) -> dict[str, tuple[float, ...]]:
         column = table.column(name)
         if column.kind == "number":
             assert column.middle is not None  # a number has values
-            found[name] = tuple(choice.cuts.get(name) or (column.middle,))
+            found[name] = tuple(sorted(set(choice.cuts.get(name) or (column.middle,))))
     return found
 
 
@@ -204,7 +204,8 @@ def controls(table: Table) -> list[Control]:
     choice = table.choice or proposal(table)
     columns = table.columns
     targets = tuple(c.name for c in columns if can_be_target(c) or c.kind == "number")
-    groups = tuple(c.name for c in columns if can_be_group(c))
+    possible = [c.name for c in columns if can_be_group(c)]
+    groups = (*choice.sensitive, *(name for name in possible if name not in choice.sensitive))  # the usual ones first
     others = (NOTHING, *(c.name for c in columns))
     left_out = PLUS.join(choice.left_out) or NOTHING
     base = controls_of(TableSource)

@@ -54,7 +54,6 @@ NOT_TABLES = {
 MARKUP = re.compile(r"\s*(<!doctype|<html|<\?xml|<svg)", re.IGNORECASE)
 JSON = re.compile(r'\s*(\[\s*[\[{]|\{\s*")')
 NUMBER = re.compile(r"[-+]?(\d[\d,.' ]*|[.,]\d+)([eE][-+]?\d+)?%?")
-UNDEFINED = bytes([0x81, 0x8D, 0x8F, 0x90, 0x9D])  # what cp1252 has no character for
 CONTROLS = bytes(b for b in range(32) if b not in b"\t\n\r\f")
 
 csv.field_size_limit(SAMPLE)  # Python's own limit of 131,072 characters would refuse a long essay in a cell
@@ -118,7 +117,11 @@ def refuse_other_formats(head: bytes, called: str) -> None:
         if head.startswith(magic):
             if magic == b"PK\x03\x04" and (b"xl/" in head or b"[Content_Types]" in head):
                 what = "an Excel workbook"
-            advice = "save it as CSV there" if "Excel" in what else "give the table itself as CSV, TSV or Parquet"
+            advice = (
+                "save it as CSV in a spreadsheet program"
+                if "Excel" in what
+                else "give the table itself as CSV, TSV or Parquet"
+            )
             raise UserError(f"{called!r} is not a readable CSV file (it is {what}); {advice}.")
 
 
@@ -139,18 +142,17 @@ def encoding_of(path: Path, head: bytes, called: str) -> tuple[str, int]:
         raise UserError(f"{called!r} is not a readable CSV file (it holds binary data); save it as CSV in UTF-8.")
     if decodes(path, "utf-8", 0):
         return "utf-8", 0
-    return ("latin-1" if bytes_of["undefined"] else "cp1252"), 0
+    return ("cp1252" if decodes(path, "cp1252", 0) else "latin-1"), 0
 
 
 def census(path: Path) -> dict[str, int]:
-    """How many bytes of the file are zero, control characters, or undefined in Windows-1252."""
+    """How many bytes the file has, and how many of them are zero or control characters."""
     found = Counter[str]()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             found["all"] += len(chunk)
             found["zeros"] += chunk.count(0)
             found["controls"] += len(chunk) - len(chunk.translate(None, CONTROLS))
-            found["undefined"] += len(chunk) - len(chunk.translate(None, UNDEFINED))
     return found
 
 

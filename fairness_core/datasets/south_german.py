@@ -94,6 +94,7 @@ class SouthGerman(TableSource):
         "https://archive.ics.uci.edu/dataset/573/south+german+credit+update",
         urls={FILE: "https://archive.ics.uci.edu/static/public/573/south+german+credit+update.zip"},
     )
+    training: ClassVar[Mapping[str, float]] = {"epochs": 40, "batch_size": 64}
     target: ClassVar[str] = TARGET
     numeric: ClassVar[tuple[str, ...]] = tuple(NUMERIC.values())
     categorical: ClassVar[tuple[str, ...]] = tuple(LEVELS)

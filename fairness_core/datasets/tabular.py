@@ -62,6 +62,7 @@ class TableSource(ABC):
     kind: ClassVar[str] = "table"
     task: ClassVar[str] = "binary"
     cautions: ClassVar[tuple[str, ...]] = ()
+    training: ClassVar[Mapping[str, float]] = {}
     files: ClassVar[Files]
     name: ClassVar[str]
     classes: ClassVar[tuple[str, ...]]

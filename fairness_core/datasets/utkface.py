@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +37,7 @@ class UTKFace(ImageSource):
     name: ClassVar[str] = "utkface"
     title: ClassVar[str] = "UTKFace (faces of all ages)"
     classes: ClassVar[tuple[str, ...]] = GENDERS
+    training: ClassVar[Mapping[str, float]] = {"epochs": 5, "batch_size": 64}
     favourable: ClassVar[str] = "predicted to be female"
     origin: ClassVar[str] = (
         f"Zhang, Song and Qi, Age Progression/Regression by Conditional Adversarial Autoencoder, CVPR 2017, {PAGE}"

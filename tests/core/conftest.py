@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fairness_core.__main__ import main
+from fairness_core.catalogue import build
 from fairness_core.config import Event, RunConfig
 from fairness_core.store import Run, Store
 
@@ -89,3 +91,23 @@ def fake_fit(configs, **where) -> Iterator[list[tuple[int, Event]]]:
 @pytest.fixture
 def store(tmp_path) -> Store:
     return Store(tmp_path / "runs")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A store that knows the catalogue, so that commands need not build it."""
+    folder = tmp_path_factory.mktemp("cli")
+    Store(folder).publish_catalogue(build())
+    return folder
+
+
+@pytest.fixture
+def cli(root, capsys, monkeypatch):
+    monkeypatch.delenv("FAIRNESS_DATA_DIR", raising=False)
+
+    def call(*words):
+        status = main([*words, "--store", str(root)])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call

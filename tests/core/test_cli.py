@@ -13,31 +13,9 @@ import sys
 import pytest
 
 from fairness_core import commands
-from fairness_core.__main__ import main
-from fairness_core.catalogue import build
 from fairness_core.store import Store
 
 QUICK = ["--set", "max_steps=5", "--set", "hidden=8"]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """A store that knows the catalogue, so that commands need not build it."""
-    folder = tmp_path_factory.mktemp("cli")
-    Store(folder).publish_catalogue(build())
-    return folder
-
-
-@pytest.fixture
-def cli(root, capsys, monkeypatch):
-    monkeypatch.delenv("FAIRNESS_DATA_DIR", raising=False)
-
-    def call(*words):
-        status = main([*words, "--store", str(root)])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -87,9 +87,11 @@ def test_missing_options_get_their_defaults() -> None:
 
 def test_runs_of_a_seed_are_stacked_together_and_single_seeds_across(known: dict[str, Any]) -> None:
     sweep = [config(known, seed=s, method_options={"lam": lam}) for s in range(3) for lam in range(20)]
-    stacks = plan(sweep)
+    stacks = plan(sweep, [(105,)] * len(sweep))
     assert sorted(i for rows in stacks for i in rows) == list(range(60))
     assert all(len({sweep[i].seed for i in rows}) == 1 for rows in stacks)
     erm = [config(known, method="erm", seed=s) for s in range(5)]
-    assert plan(erm) == [list(range(5))]
+    assert plan(erm, [(105,)] * 5) == [list(range(5))]
+    assert plan(erm, [(105,), (105,), (99,), (105,), (99,)]) == [[0, 1, 3], [2, 4]]
+    assert plan(erm, [(3, 8, 8)] * 5) == [[i] for i in range(5)]
     assert set(METHODS) == set(known["methods"])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fairness_core import catalogue
 from fairness_core.config import Budget, RunConfig, complete, controls_of
 from fairness_core.datasets import SOURCES
 from fairness_core.methods import METHODS
@@ -59,5 +60,8 @@ def test_the_data_set_of_the_guide_loads(monkeypatch: pytest.MonkeyPatch) -> Non
         assert data.groups == ("north", "south")
         assert [len(part) for part in (data.train, data.validation, data.test)] == [1800, 600, 600]
         assert fit_once(METHODS["erm"], data)[1][-1].confusion.sum() == 600
+        both = SOURCES["coins"](sensitive="mint x weight").load(None)
+        assert both.groups[0] == "north & weight < 0"
+        assert catalogue.build()["datasets"]["coins"]["missing"] == ""
     finally:
         SOURCES.pop("coins", None)

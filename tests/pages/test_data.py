@@ -316,7 +316,7 @@ def test_a_strength_that_cannot_be_reached_trains_nothing():
     control_ = next(c for c in catalogues.build()["datasets"]["adult"]["controls"] if c["name"] == "association")
     from fairness_core.config import Control
 
-    stops, start = bias_dial._associated(Control.from_json(control_), found)
+    stops, start = bias_dial.associated(Control.from_json(control_), found)
     assert stops[start].counts is found
     for stop in stops:
         if stop.counts is None:
