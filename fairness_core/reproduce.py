@@ -30,6 +30,8 @@ class Benchmark:
     options: Mapping[str, Option]
     dropout: float
     printed: tuple[tuple[float, float], ...]
+    selects: tuple[str, ...] = ("last",)
+    flipped: bool = False  # the benchmark's positive class is our class 0
 
     measures: ClassVar[dict[str, str]] = {
         "accuracy": "accuracy",
@@ -40,31 +42,36 @@ class Benchmark:
 
     def run(self, table: str, quick: bool, data_dir: Path | str | None) -> dict[str, Any]:
         """One split per seed, 10 seeds (quick: 3), all in one stacked pass: network 512-256-64, Adam 1e-2 times 0.1
-        every 50 steps, 150 steps of 1,024 rows, split 40:30:30 by label."""
-        known = catalogue.build(data_dir)
+        every 50 steps, 150 steps of 1,024 rows, split 40:30:30 by label. A row per way to choose the weights: the
+        benchmark's code measures every step and does not say which one its table shows."""
         start = time.perf_counter()
-        configs = [
-            resolve(
-                known,
-                dataset=self.dataset,
-                dataset_options={**self.options, "split_seed": seed},
-                model_options={"hidden": "512-256-64", "dropout": self.dropout},
-                method="erm",
-                training=FFB_TRAINING,
-                seed=seed,
-            )
-            for seed in range(3 if quick else 10)
-        ]
-        results = [metrics.evaluate(confusion) for confusion in test_confusions(configs, data_dir)]
         paper = {name: {"mean": m, "sd": sd} for name, (m, sd) in zip(self.measures, self.printed, strict=True)}
-        ours = {name: summary([abs(float(r[key])) for r in results]) for name, key in self.measures.items()}
+        rows: list[dict[str, Any]] = [
+            {"method": "erm", "weights": select, "paper": paper, "ours": self._ours(select, quick, data_dir)}
+            for select in self.selects
+        ]
         return {
             "table": table,
             "unit": "percent, test split",
-            "rows": [{"method": "erm", "paper": paper, "ours": ours}],
-            "metrics": {name: value["mean"] for name, value in ours.items()},
+            "rows": rows,
+            "metrics": {name: value["mean"] for name, value in rows[-1]["ours"].items()},
             "seconds": time.perf_counter() - start,
         }
+
+    def _ours(self, select: str, quick: bool, data_dir: Path | str | None) -> dict[str, Any]:
+        known = catalogue.build(data_dir)
+        configs = [
+            resolve(
+                known, dataset=self.dataset, method="erm", seed=seed,
+                dataset_options={**self.options, "split_seed": seed},
+                model_options={"hidden": "512-256-64", "dropout": self.dropout},
+                training={**FFB_TRAINING, "select": select},
+            )
+            for seed in range(3 if quick else 10)
+        ]  # fmt: skip
+        order = slice(None, None, -1 if self.flipped else 1)
+        results = [metrics.evaluate(C[:, order, order]) for C in test_confusions(configs, data_dir)]
+        return {name: summary([abs(float(r[key])) for r in results]) for name, key in self.measures.items()}
 
 
 # Inputs as the benchmark makes them: Adult 101 columns (education also one-hot) of 45,222 complete rows, COMPAS 401
@@ -76,7 +83,7 @@ BENCHMARKS = {
     ),
     "ffb-compas": Benchmark(
         "compas", {"sensitive": "race", "split": "40:30:30", "charges": "all"}, 0.5,
-        ((67.13, 1.06), (16.83, 3.48), (29.03, 6.66), (20.05, 3.95)),
+        ((67.13, 1.06), (16.83, 3.48), (29.03, 6.66), (20.05, 3.95)), ("last", "validation_loss"), flipped=True,
     ),
     "ffb-bank": Benchmark(
         "bank", {"sensitive": "age", "split": "40:30:30", "pdays": "999"}, 0.5,
@@ -94,11 +101,11 @@ def aeda_figure2(quick: bool, data_dir: Path | str | None = None) -> dict[str, A
     """
     known = catalogue.build(data_dir)
     start = time.perf_counter()
-    options: dict[str, Option] = {"target": ", ".join(AEDA_TARGETS), "sensitive": "Male", "split": "5-fold"}
+    options: dict[str, Option] = {"target": ", ".join(AEDA_TARGETS), "sensitive": "Male", "split": "5-fold", "size": 48}
     configs = [
         resolve(
             known, dataset="celeba", dataset_options={**options, "fold": fold}, method="erm", seed=fold,
-            model_options={"channels": "32-64-128"}, training={"epochs": 8, "batch_size": 64},
+            model_options={"channels": "16-32-64"}, training={"epochs": 10, "batch_size": 64},
         )
         for fold in range(1 if quick else 5)
     ]  # fmt: skip
@@ -111,7 +118,7 @@ def aeda_figure2(quick: bool, data_dir: Path | str | None = None) -> dict[str, A
     return {
         "table": "aeda-figure2",
         "unit": f"fractions; {C[0].sum():,} test photographs, {len(configs)} folds",
-        "network": "small_cnn 32-64-128 at 64 pixels, cpu",
+        "network": "small_cnn 16-32-64 at 48 pixels, cpu",
         "rows": table.to_dict("records"),
         "metrics": {"spearman": found.rho, "spearman_low": found.low, "spearman_high": found.high, **measured},
         "seconds": time.perf_counter() - start,

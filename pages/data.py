@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from pages.anatomy import Anatomy, Chosen, markdown
 from pages.controls import draw_controls
 
 FIRST = "adult"
+ECHO = 10.0  # seconds within which an address that this page wrote itself is no new one
 SHOWN = 5  # reasons of the verdict that are in sight at once
 NAMES = {"sensitive": "group"}  # what a control is called in the address, as on the frontier page
 PICKERS = {"target": 1.3, "sensitive": 1.5, "cuts": 0.9}  # what stands in the top row beside the data, and how wide
@@ -70,9 +72,7 @@ def _adopt_address(catalogue: Catalogue) -> dict[str, Option]:
     """The options that the address asks for, taken over once per address: what is turned later on the page is not
     turned back by the address following it."""
     state, parameters = st.session_state, st.query_params.to_dict()
-    if "data:asked" in state and parameters == state.get("data:address"):
-        return dict(state["data:asked"])
-    if "data:asked" in state and not parameters:  # back from another page by the menu: as it was left
+    if "data:asked" in state and (not parameters or _is_echo(parameters)):  # none: back by the menu, as it was left
         return dict(state["data:asked"])
     names, problems = list(catalogue["datasets"]), list[str]()
     name = parameters.get("data", FIRST)
@@ -94,8 +94,22 @@ def _adopt_address(catalogue: Catalogue) -> dict[str, Option]:
         del state[key]
     state.pop("data:look", None)
     state.update({"data:dataset": name, "data:asked": asked, "data:problems": problems})
-    state["data:address"] = parameters
+    _remember(parameters)
     return asked
+
+
+def _remember(address: Mapping[str, str]) -> None:
+    """Keep what this page itself has put into the address, for as long as the browser may still say something older."""
+    now = time.monotonic()
+    recent = [(t, known) for t, known in st.session_state.get("data:written", []) if now - t < ECHO]
+    st.session_state["data:written"] = [*recent, (now, dict(address))]
+
+
+def _is_echo(parameters: Mapping[str, str]) -> bool:
+    """Does the browser only repeat what this page wrote? While something is turned quickly it is a step or two behind."""
+    *earlier, (_, last) = st.session_state["data:written"]
+    now = time.monotonic()
+    return parameters == last or any(parameters == known for t, known in earlier if now - t < ECHO)
 
 
 def _write_address(dataset: str, options: Mapping[str, Option], entry: Mapping[str, Any]) -> None:
@@ -108,14 +122,14 @@ def _write_address(dataset: str, options: Mapping[str, Option], entry: Mapping[s
     wanted = {"data": dataset, **wanted, **{k: v for k, v in st.query_params.to_dict().items() if k == "look"}}
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
-    st.session_state["data:address"] = wanted
+    _remember(wanted)
 
 
 def _changed_data() -> None:
     """Another data set starts from its own defaults."""
     st.session_state.update({"data:asked": {}, bias_dial.STATE: "", "data:problems": []})
     st.query_params.from_dict({"data": st.session_state["data:dataset"]})
-    st.session_state["data:address"] = st.query_params.to_dict()
+    _remember(st.query_params.to_dict())
 
 
 # -------------------------------------------------------------------------------------------------------- pickers
@@ -183,7 +197,7 @@ def _look(known: Anatomy) -> str:
         st.session_state["data:look"] = asked if asked in known.targets else known.targets[0]
     look = str(st.selectbox("Target looked at", known.targets, key="data:look", width=280, persist_state="session"))
     st.query_params["look"] = look
-    st.session_state["data:address"] = st.query_params.to_dict()
+    _remember(st.query_params.to_dict())
     return look
 
 

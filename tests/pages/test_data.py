@@ -162,6 +162,26 @@ def test_the_address_chooses_group_and_cut_and_follows_the_form(open_page):
     assert "women" in sentence(at)
 
 
+def test_a_browser_that_is_a_step_behind_turns_nothing_back(open_page):
+    """Two quick changes: with the second the browser still sends the address from before the first."""
+    at = open_page("data.py", data="adult")
+    at.multiselect(key="data-adult-sensitive").set_value(["race"]).run()
+    at.query_params.clear()
+    at.query_params["data"] = "adult"
+    at.multiselect(key="data-adult-sensitive").set_value(["race", "sex"]).run()
+    assert at.multiselect(key="data-adult-sensitive").value == ["race", "sex"]
+    assert at.query_params["group"] == "race x sex"
+
+
+def test_an_address_that_the_page_did_not_write_is_taken_over(open_page):
+    at = open_page("data.py", data="adult")
+    at.multiselect(key="data-adult-sensitive").set_value(["race"]).run()
+    at.query_params["group"] = "age"
+    at.run()
+    assert at.multiselect(key="data-adult-sensitive").value == ["age"]
+    assert "age < 25" in sentence(at)
+
+
 def test_a_bad_address_is_a_sentence_and_the_page_works(open_page):
     at = open_page("data.py", data="nonsense")
     assert "There is no data set 'nonsense' here" in told(at)
