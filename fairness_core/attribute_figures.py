@@ -14,8 +14,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from fairness_core import palette
-from fairness_core.data_figures import BARS, LETTER, PALE, axis_title, cut, error_bars, names_axis, plain
-from fairness_core.figures import base_layout, rgba
+from fairness_core.data_figures import BARS, LETTER, PALE, axis_title, cut, error_bars, names_axis
+from fairness_core.figures import base_layout, plain, rgba
 
 WEAK = 0.1  # below, an association counts as none (Cohen's "small")
 LINE = 12  # pixels a label is high

@@ -14,16 +14,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from fairness_core import palette
-from fairness_core.figures import GRID, base_layout, rgba
+from fairness_core.figures import GRID, base_layout, plain, rgba
 
 BARS = 12  # columns or attributes shown, those that matter most
 LETTER = 6.4  # pixels a letter is wide, near enough at 12 px
 PALE = 0.22
-
-
-def plain(text: object) -> str:
-    """Text as plotly shows it letter by letter: what looks like markup in a column's name is none."""
-    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def cut(name: str, most: int = 22) -> str:

@@ -44,7 +44,9 @@ def fit(
     trainings = [
         (rows, _start([configs[i] for i in rows], [data[i] for i in rows], live, dtype, stop)) for rows in stacks
     ]
-    return _take_turns(trainings, len(configs), stop)
+    at_once = min(cores(), len(trainings))
+    threads = cores() // at_once if data[0].train.x.ndim > 2 else 1
+    return _take_turns(trainings, len(configs), stop, at_once, threads)
 
 
 def check_task(method: str, data: Dataset) -> None:
@@ -109,16 +111,16 @@ def _alone(training: Generator) -> Training:  # type: ignore[type-arg]
         training.close()
 
 
-def _take_turns(trainings: list[tuple[list[int], Training]], n: int, stop: threading.Event) -> Fit:
-    """Advance every training from one evaluation to the next, as many at once as there are cores.
+def _take_turns(
+    trainings: list[tuple[list[int], Training]], n: int, stop: threading.Event, at_once: int, threads: int
+) -> Fit:
+    """Advance every training from one evaluation to the next, `at_once` of them at a time.
 
-    Each runs on its share of the cores: matrix products of this size gain less from two cores than two trainings do.
+    threads: of each training. The products of tables' networks gain less from two cores than two trainings do;
+    convolutions take all there are.
     """
-    threads = max(1, cores() // len(trainings))
     modules: list[nn.Module] = [nn.Identity()] * n
-    with ThreadPoolExecutor(
-        min(cores(), len(trainings)), initializer=torch.set_num_threads, initargs=(threads,)
-    ) as pool:
+    with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
         turns: dict[Future[Events | list[nn.Module]], int] = {
             pool.submit(_advance, t): k for k, (_, t) in enumerate(trainings)
         }

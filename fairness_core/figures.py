@@ -28,6 +28,11 @@ def rgba(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha:g})"
 
 
+def plain(text: object) -> str:
+    """Text as plotly shows it letter by letter: what looks like markup in somebody's column or group is none."""
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def axis_range(values: Iterable[float], step: float = 0.02, margin: float = 0.06) -> tuple[float, float]:
     """A range that holds every finite value, rounded outwards to multiples of `step`, so that it rarely changes
     while a sweep grows."""
@@ -238,7 +243,7 @@ def group_accuracy(groups: pd.DataFrame, *, colour: str, title: str = "accuracy"
 
     groups: group, value, low, high, before (NaN where there is no untreated model), all in [0, 1].
     """
-    names = groups["group"].astype(str).tolist()
+    names = groups["group"].map(plain).tolist()
     value, low, high = (groups[c].to_numpy(dtype=float) for c in ("value", "low", "high"))
     before = groups["before"].to_numpy(dtype=float)
     told = [f"{n}: {v:.1%} ({lo:.1%} to {hi:.1%})" for n, v, lo, hi in zip(names, value, low, high, strict=True)]
@@ -257,7 +262,7 @@ def group_accuracy(groups: pd.DataFrame, *, colour: str, title: str = "accuracy"
         y=names, x=np.full(len(names), 1.02), mode="text", meta="label", text=[f"{v:.1%}" for v in value],
         textposition="middle right", textfont={"size": 13}, hoverinfo="skip", cliponaxis=False,
     )  # fmt: skip
-    left = 14 + 6.6 * max(map(len, names), default=0)  # plotly's own automargin draws everything twice
+    left = 14 + 6.6 * max(map(len, groups["group"]), default=0)  # plotly's own automargin draws everything twice
     layout = base_layout(barmode="overlay", bargap=0.2, margin={"l": left, "r": 56, "t": 4, "b": 34})
     layout["xaxis"] |= {"range": [0, 1.02], "tickformat": ".0%", "fixedrange": True, "title": None, "nticks": 6}
     layout["yaxis"] |= {"autorange": "reversed", "fixedrange": True, "showgrid": False}
@@ -277,14 +282,14 @@ def bias_by_share(points: pd.DataFrame) -> go.Figure:
         y, low, high = (100 * own[c].to_numpy(float) for c in ("bias", "low", "high"))
         colour = palette.UNTREATED if len(groups) == 1 else palette.group_colour(i)
         figure.add_scatter(
-            x=100 * own["share"].to_numpy(float), y=y, mode="markers", name=str(name), meta=f"group:{name}",
+            x=100 * own["share"].to_numpy(float), y=y, mode="markers", name=plain(name), meta=f"group:{name}",
             error_y={"type": "data", "array": high - y, "arrayminus": y - low, "thickness": 1, "width": 0,
                      "color": rgba(colour, 0.35)},
             marker={"size": 9, "color": colour, "symbol": palette.MARKERS[i % len(palette.MARKERS)]},
             hovertext=[_told_share(row) for row in own.to_dict("records")], hoverinfo="text",
         )  # fmt: skip
     layout = base_layout(hovermode="closest", margin={"l": 60, "r": 20, "t": 20, "b": 46}, showlegend=len(groups) > 1)
-    who = str(groups[0]) if len(groups) == 1 else "the group"
+    who = plain(groups[0]) if len(groups) == 1 else "the group"
     layout["xaxis"] |= {"range": [-3, 103], "title": {**layout["xaxis"]["title"], "text": f"share of {who} (%)"}}
     layout["yaxis"] |= {"title": {**layout["yaxis"]["title"], "text": f"recall of {who} minus others (points)"}}
     middle = {"color": GRID, "width": 2, "dash": "dot"}
@@ -298,8 +303,9 @@ def bias_by_share(points: pd.DataFrame) -> go.Figure:
 
 def _told_share(row: Mapping[Any, Any]) -> str:
     """The whole story of a point."""
+    target, value, group = (plain(row[name]) for name in ("target", "value", "group"))
     return (
-        f"{row['target']} = {row['value']}<br>{row['group']}: {100 * row['share']:.1f} % of {row['n_train']:,} "
+        f"{target} = {value}<br>{group}: {100 * row['share']:.1f} % of {row['n_train']:,} "
         f"training rows<br>recall {100 * row['bias']:+.1f} points against the others "
         f"({100 * row['low']:+.1f} to {100 * row['high']:+.1f})<br>over {row['n_group']:,} and {row['n_rest']:,} rows"
     )

@@ -35,7 +35,7 @@ def per_thousand(
     before: Mapping[int, Counts],
     after: Mapping[int, Counts],
     groups: Sequence[str],
-    positive: int = 1,
+    positive: int = -1,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Favourable decisions per 1,000 people of each group under two models; one row per group.
@@ -44,6 +44,7 @@ def per_thousand(
     change, change_low, change_high, clear (the change's interval excludes 0). Counts are averaged over seeds, not added
     up: the seeds judge the same people, so n is one test set. Intervals are SAMPLING noise, Wilson for a share and
     Newcombe for the change; the latter takes the two models' decisions as independent and so errs on the wide side.
+    positive: the favourable class, by default the last.
     """
     k1, n1 = _chosen(before, positive)
     k2, n2 = _chosen(after, positive)
@@ -79,7 +80,7 @@ def sentence(
     performance: str = "accuracy",
     favourable: str = "favoured",
     split: str = "test",
-    positive: int = 1,
+    positive: int = -1,
     level: float = 0.95,
 ) -> str:
     """The result in plain words: gap and performance before and after, their intervals, and who gains or loses.

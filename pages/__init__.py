@@ -95,6 +95,11 @@ def _wait_for_engine() -> None:
         wake_runner()
 
 
+def look_again() -> None:
+    """Forget which files were here: some have come."""
+    _published.clear()
+
+
 # ------------------------------------------------------------------------------------------------------ numbers as text
 
 

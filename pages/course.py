@@ -98,15 +98,19 @@ def draw(catalogue: dict[str, Any], run: Run, measure: str) -> None:
     else:
         groups = group_names(run, len(newest))
         if final is not None:
-            blocks.insert(0, explorer.text("sentence", [sentence(run, before, final, groups, measure)]))
+            said = numbers(run, final) if run.info.get("task") == "regression" else ""
+            blocks.insert(0, explorer.text("sentence", [said or sentence(run, before, final, groups, measure)]))
         blocks += _groups(catalogue, run, newest, before, groups, "test split" if final is not None else LIVE)
     explorer.explorer(blocks, key="curves", revision=run.id)
+    if targets := run.info.get("targets"):
+        st.caption(f":material/info: {len(targets)} targets added up: {', '.join(targets)}.".replace("_", " "))
     if final is not None:
         for flag in metrics.flags(final, groups, run.info.get("classes")):
             st.caption(f":material/warning: {metrics.explain(flag)}")
 
 
 LIVE = "validation sample"
+FAVOURABLE = -1  # the last class
 
 
 def sentence(run: Run, before: np.ndarray | None, after: np.ndarray, groups: list[str], measure: str) -> str:
@@ -115,6 +119,18 @@ def sentence(run: Run, before: np.ndarray | None, after: np.ndarray, groups: lis
         return own_sentence(after, run, measure)
     lam, seed = float(run.config.method_options.get("lam", 0.0)), run.config.seed
     return outcomes.sentence({seed: before}, {seed: after}, lam=lam, groups=groups, fairness=measure)
+
+
+def numbers(run: Run, C: np.ndarray) -> str:
+    """The result of a regression in words; methods 2.8 has the definitions."""
+    history = pages.store().history(run.id)
+    found = history[history["stage"] == "test"].iloc[-1]
+    return (
+        f"Predictions are off by {found['mean_absolute_error']:.3g} on average (mean absolute error; R² = "
+        f"{found['r2']:.2f}). For the same true value the groups' mean errors lie {found['odds_regression']:.3g} apart "
+        f"(mean over bins of the true value); test split, n = {C.sum():,}, seed {run.config.seed}, in units of the "
+        "target. Accuracy and gaps below count a prediction as right when it falls into the bin of the true value."
+    )
 
 
 def own_sentence(C: np.ndarray, run: Run, measure: str) -> str:
@@ -156,7 +172,8 @@ def group_names(run: Run, n: int) -> list[str]:
 def live_events(run: Run) -> pd.DataFrame:
     """What the run has reported while it learned, one row per evaluation."""
     history = pages.store().history(run.id)
-    return history[history["stage"] == "training"]
+    live = history[history["stage"] == "training"]
+    return live.drop(columns=[c for c in live.columns if c != "confusion" and live[c].isna().all()])
 
 
 def curve_table(live: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -205,7 +222,8 @@ def _groups(
 ) -> list[explorer.Block]:
     """Favourable decisions, accuracy and confusion matrix of every group."""
     colour = pages.method_colour(catalogue, run.config.method)
-    rates, old = metrics.group_rates(C), None if before is None else metrics.group_rates(before)
+    rates, old = (None if tensor is None else metrics.group_rates(tensor, FAVOURABLE) for tensor in (C, before))
+    assert rates is not None
     low, high = metrics.wilson(rates["accuracy"] * rates["n"], rates["n"])
     then = np.full(len(groups), np.nan) if old is None else old["accuracy"]
     bars = pd.DataFrame({"group": groups, "value": rates["accuracy"], "low": low, "high": high, "before": then})
@@ -230,8 +248,12 @@ def _groups(
         heading=f"Accuracy per group ({where})",
     )
     heading = "Confusion matrices, % of the true class"
+    decided = f"{favourable}, per 1,000 ({where})"
+    counted = [explorer.people("people", [people], heading=decided, colour=colour, area="right")]
+    if run.info.get("task") == "regression":
+        counted, heading = [], "True and predicted value by bins, % of the true bin"
     return [
-        explorer.people("people", [people], heading=f"{favourable}, per 1,000 ({where})", colour=colour, area="right"),
+        *counted,
         accuracy,
         explorer.matrices("matrices", [_matrices(C, before, groups)], heading=heading, classes=classes, area="right"),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 import pages
-from fairness_core import health
+from fairness_core import datasets, health
 from fairness_core.config import Catalogue, Control, Option, UserError
 from fairness_core.health import Verdict
 from pages import anatomy, bias_dial, explorer, gallery, origins, upload
@@ -106,7 +106,7 @@ def _remember(address: Mapping[str, str]) -> None:
 
 
 def _is_echo(parameters: Mapping[str, str]) -> bool:
-    """Does the browser only repeat what this page wrote? While something is turned quickly it is a step or two behind."""
+    """Does the browser only repeat what this page wrote? Turned quickly, it is a step or two behind."""
     *earlier, (_, last) = st.session_state["data:written"]
     now = time.monotonic()
     return parameters == last or any(parameters == known for t, known in earlier if now - t < ECHO)
@@ -219,6 +219,24 @@ def _offer_download(entry: Mapping[str, Any]) -> None:
         st.markdown(f"**{markdown(pages.title(entry))} is not on this computer yet.**")
         st.markdown(markdown(entry["missing"]))
         st.caption(markdown(f"{entry['origin']}. Licence: {entry['licence']}."))
+        if datasets.fetchable(str(entry["name"])) and st.button("Download", icon=":material/download:", key="fetch"):
+            _download(str(entry["name"]))
+
+
+def _download(name: str) -> None:
+    """Fetch the files from their official source into the cache, and show the data set."""
+    bar = st.progress(0.0, text="Asking the server …")
+
+    def tell(what: str, done: int, of: int) -> None:
+        bar.progress(min(1.0, done / of) if of else 0.0, text=f"{what}: {done / 1e6:.1f} MB")
+
+    try:
+        datasets.fetch(name, pages.data_dir(), tell)
+    except UserError as error:
+        st.error(markdown(str(error)), icon=":material/error:")
+        return
+    pages.look_again()
+    st.rerun()
 
 
 # ---------------------------------------------------------------------------------------------- verdict and popovers

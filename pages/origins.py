@@ -20,7 +20,7 @@ from pages import anatomy, course, explorer
 TICK = 1.0  # seconds between two looks at a run that is being trained
 PAPER, OWN = f"the {len(AEDA_TARGETS)} attributes of the AEDA paper", "as chosen above"
 EXPLANATION = (
-    "One point per value of the target{several}: how large the group's share is among the training rows with that "
+    "One point per value of {which} target: how large the group's share is among the training rows with that "
     "value, and by how much the group is then recognised more often than the others. Points that rise from the lower "
     "left to the upper right say that who is in the minority gets the errors; the sign should turn near one half."
 )
@@ -31,7 +31,7 @@ def draw(catalogue: Catalogue, dataset: str, options: Options) -> None:
     entry = catalogue["datasets"][dataset]
     st.subheader("Does the majority get the better model?", anchor=False)
     several = any(c.name == "target" and c.kind == "several" and c.most > 1 for c in pages.declared(entry))
-    st.caption(EXPLANATION.format(several=" and target" if several else ""))
+    st.caption(EXPLANATION.format(which="every" if several else "the"))
     try:
         config = _configuration(catalogue, dataset, _targets(several, options))
     except UserError as error:

@@ -35,7 +35,7 @@ class View:
     lam: float | None
     epsilon: float
     favourable: str
-    positive: int = 1
+    positive: int = -1  # the favourable class is the last one
 
     def position(self, values: Sequence[float]) -> int:
         """The slider position nearest to the chosen λ; the middle of the sweep if none was chosen."""

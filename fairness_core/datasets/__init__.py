@@ -15,7 +15,10 @@ from fairness_core.datasets.download import Tell
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["SOURCES", "Dataset", "Rows", "Split", "entries", "explore", "fetch", "load", "preload", "present", "state"]
+__all__ = [
+    "SOURCES", "Dataset", "Rows", "Split", "entries", "explore", "fetch", "fetchable", "load", "preload", "present",
+    "state",
+]  # fmt: skip
 
 Folder = Path | str | None
 MOST_BYTES = 2_000_000_000  # of inputs that a process keeps; what was loaded first goes first
@@ -64,8 +67,13 @@ def state(name: str, data_dir: Path | None) -> dict[str, str]:
     return {"missing": missing, "data_hash": "" if missing else SOURCES[name].data_hash(data_dir)}
 
 
+def fetchable(name: str) -> bool:
+    """Can the files of this data set be downloaded, without anybody agreeing to terms first?"""
+    return bool(getattr(getattr(SOURCES.get(name), "files", None), "urls", {}))
+
+
 def fetch(name: str, data_dir: Folder = None, tell: Tell | None = None) -> None:
-    """Download the files of a published data set if they are not here; UserError with one sentence if that cannot be."""
+    """Download the files of a published data set if they are not here; UserError when that cannot be."""
     if name not in SOURCES:
         raise UserError(f"There is no dataset {name!r}; choose one of {', '.join(SOURCES)}.")
     SOURCES[name].fetch(_path(data_dir), tell)
