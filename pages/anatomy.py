@@ -99,6 +99,12 @@ def study(name: str, chosen: Chosen, data_hash: str, look: str = "") -> Anatomy:
     )
 
 
+@st.cache_data(max_entries=32, show_spinner=False)
+def remarks(name: str, data_hash: str) -> tuple[str, ...]:
+    """What is particular about the files of a published data set as they are here."""
+    return datasets.remarks(name, pages.data_dir())
+
+
 def classes_of(rows: Rows, look: str = "") -> np.ndarray:
     """The class of every row, int (n,): of several targets the one called `look`, of a number its bin."""
     if rows.y.ndim == 2:

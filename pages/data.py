@@ -56,7 +56,7 @@ def _show(catalogue: Catalogue, entry: Mapping[str, Any], known: Anatomy, chosen
     stamp = f"{name}|{chosen}|{data_hash}|{look}"
     opening = explorer.text("sentence", [anatomy.sentence(known, entry, options)])
     explorer.explorer([opening], key="opening", revision=stamp, stamp=stamp)
-    _verdict(anatomy.judge(known, entry.get("cautions", ())))
+    _verdict(anatomy.judge(known, [*entry["cautions"], *anatomy.remarks(name, data_hash)]))
     explorer.explorer(anatomy.blocks(stamp, known), key="anatomy", revision=stamp, stamp=stamp)
     _actions(entry, known)
     if known.pictures:

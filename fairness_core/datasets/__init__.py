@@ -17,7 +17,7 @@ for _module in pkgutil.iter_modules(__path__):
 
 __all__ = [
     "SOURCES", "Dataset", "Rows", "Split", "entries", "explore", "fetch", "fetchable", "load", "preload", "present",
-    "state",
+    "remarks", "state",
 ]  # fmt: skip
 
 Folder = Path | str | None
@@ -77,6 +77,12 @@ def fetch(name: str, data_dir: Folder = None, tell: Tell | None = None) -> None:
     if name not in SOURCES:
         raise UserError(f"There is no dataset {name!r}; choose one of {', '.join(SOURCES)}.")
     SOURCES[name].fetch(_path(data_dir), tell)
+
+
+def remarks(name: str, data_dir: Folder = None) -> tuple[str, ...]:
+    """What is particular about the files found here, each one sentence; takes seconds where there are many."""
+    told = getattr(SOURCES.get(name), "remarks", None)
+    return () if told is None else tuple(told(_path(data_dir)))
 
 
 def present(catalogue: Catalogue, data_dir: Folder, tables: Folder) -> dict[str, Any]:

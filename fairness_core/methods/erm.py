@@ -15,7 +15,7 @@ from fairness_core.training import Learner
 @register
 @dataclass(frozen=True)
 class ERM(InProcessing):
-    """Cross-entropy and nothing else: the anchor every debiaser is compared with."""
+    """The task's own loss (cross-entropy; squared error for a number) and nothing else: the anchor of comparisons."""
 
     name: ClassVar[str] = "erm"
     title: ClassVar[str] = "Untreated (ERM)"
