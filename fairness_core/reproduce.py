@@ -105,7 +105,7 @@ def aeda_figure2(quick: bool, data_dir: Path | str | None = None) -> dict[str, A
     configs = [
         resolve(
             known, dataset="celeba", dataset_options={**options, "fold": fold}, method="erm", seed=fold,
-            model_options={"channels": "16-32-64"}, training={"epochs": 10, "batch_size": 64},
+            model_options={"channels": "16-32-64", "pixels": "centred"}, training={"epochs": 10, "batch_size": 64},
         )
         for fold in range(1 if quick else 5)
     ]  # fmt: skip

@@ -121,8 +121,9 @@ def _draw(control: Control, prefix: str) -> None:
             format_func=_words,
         )  # fmt: skip
     elif control.unset:
+        low, high = (None if end is None else float(end) for end in (control.low, control.high))
         st.number_input(
-            label, control.low, control.high, step=0.05, key=key, help=help, placeholder=control.unset,
+            label, low, high, step=0.05, key=key, help=help, placeholder=control.unset,
             persist_state="session",
         )  # fmt: skip
     elif control.kind == "text":

@@ -22,7 +22,7 @@ from fairness_core import config
 from fairness_core.config import UserError
 from fairness_core.datasets import columns, leaks, own_rows, own_table, reading
 from fairness_core.datasets.own_rows import Decisions, OwnTable
-from fairness_core.datasets.own_table import ROWS_FILE, TABLE_FILE, Choice, Table, controls, proposal
+from fairness_core.datasets.own_table import MOST_ROWS, ROWS_FILE, TABLE_FILE, Choice, Table, controls, proposal
 from fairness_core.datasets.sniffing import digest
 
 __all__ = ["Choice", "Table", "add", "choose", "decisions", "entry", "proposal", "remove", "source", "table", "tables"]
@@ -152,6 +152,8 @@ def entry(found: Table) -> dict[str, Any]:
     classes = list(own_rows.classes_of(found, choice)) if ready else []
     missing = "" if ready else f"{found.title!r} has no target and sensitive column yet; choose them on the page Data."
     lost = [f"{found.rows - found.used:,} of {found.rows:,} rows have no target or no group and are left out."]
+    if found.used > MOST_ROWS:
+        lost.append(f"Models see a sample of {MOST_ROWS:,} of its rows, each class and group in its share (most_rows).")
     return {
         "name": found.name,
         "title": found.title,
@@ -167,7 +169,7 @@ def entry(found: Table) -> dict[str, Any]:
         "origin": f"Added by you; its rows stay on this computer, in {found.folder}.",
         "licence": "yours",
         "cautions": [
-            *(lost if ready and found.used < found.rows else []),
+            *(lost if ready and found.used < found.rows else lost[1:]),
             *(n for n in found.notes if "left out" in n),
         ],
         "data_hash": found.data_hash,

@@ -95,3 +95,52 @@ def test_runs_of_a_seed_are_stacked_together_and_single_seeds_across(known: dict
     assert plan(erm, [(105,), (105,), (99,), (105,), (99,)]) == [[0, 1, 3], [2, 4]]
     assert plan(erm, [(3, 8, 8)] * 5) == [[i] for i in range(5)]
     assert set(METHODS) == set(known["methods"])
+
+
+SEVERAL = Control("who", "several", "sex", choices=("sex", "race", "age x gap", "a, b"), joiner=" x ", most=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        ("sex", ["sex"]),
+        ("race x sex", ["race", "sex"]),
+        ("sex,race", ["sex", "race"]),
+        ("sex, a, b", ["sex", "a, b"]),
+        ("age x gap x sex", ["age x gap", "sex"]),
+    ],
+)
+def test_several_choices_are_told_apart_even_when_names_hold_the_separator(given: str, parts: list[str]) -> None:
+    assert SEVERAL.parts(given) == parts
+    assert SEVERAL.parse(given) == " x ".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [("sex x sex", "twice"), ("sex x race x a, b", "at most 2"), ("height", "not known"), ("", "not")],
+)
+def test_a_wrong_choice_of_several_is_one_sentence(given: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        SEVERAL.parse(given)
+
+
+def test_a_number_may_be_left_out_where_a_word_stands_for_that() -> None:
+    dial = Control("association", "float", "as is", 0, 1, unset="as is")
+    assert dial.parse("as is") == "as is"
+    assert dial.parse("0.3") == 0.3
+    with pytest.raises(UserError, match="out of range"):
+        dial.parse(2)
+
+
+def test_a_data_set_decides_its_network_and_how_long_it_is_trained(known: dict[str, Any]) -> None:
+    german = {**known["datasets"]["south_german"], "missing": "", "data_hash": "1"}
+    faces = {**known["datasets"]["celeba"], "missing": "", "data_hash": "1"}
+    here = {**known, "datasets": {**known["datasets"], "south_german": german, "celeba": faces}}
+    made = resolve(here, dataset="south_german", method="erm", training={"lr": 0.01})
+    assert (made.model, made.training["epochs"], made.training["lr"]) == ("mlp", 40, 0.01)
+    assert resolve(here, dataset="celeba", method="erm").model == "small_cnn"
+    with pytest.raises(UserError, match="Model mlp cannot read dataset celeba; choose small_cnn, resnet18"):
+        resolve(here, dataset="celeba", method="erm", model="mlp")
+    away = {**here, "datasets": {**here["datasets"], "celeba": {**faces, "missing": "Put it there."}}}
+    with pytest.raises(UserError, match=r"Put it there\."):
+        resolve(away, dataset="celeba", method="erm")

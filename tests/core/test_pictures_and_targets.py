@@ -36,7 +36,7 @@ def pictures(targets: int = 1, n: int = 240, size: int = 8) -> Dataset:
 
 
 def run(data: Dataset, method: str = "erm", model: Any = None, seeds: tuple[int, ...] = (0,)) -> dict[int, Event]:
-    model = model or SmallCNN(channels="4", width=8)
+    model = model or SmallCNN(channels="4", width=8, pixels="centred")
     networks = [model.build(data, seed) for seed in seeds]
     recipes = [METHODS[method]() for _ in seeds]
     events = [pair for batch in train(Job(recipes, networks, seeds, [data] * len(seeds), QUICK)) for pair in batch]

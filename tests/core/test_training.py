@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fairness_core.batches import minibatches
+from fairness_core.batches import minibatches, task_loss
 from fairness_core.config import Budget
 from fairness_core.methods import METHODS
 from fairness_core.models import MLP
@@ -98,3 +98,15 @@ def test_a_diverged_replica_keeps_its_last_good_weights_and_says_when_while_the_
     assert all(torch.isfinite(p).all() for p in poisoned.learner.model.net.leaves)
     for p, q in zip(poisoned.learner.model.net.leaves, clean.learner.model.net.leaves, strict=True):
         assert torch.equal(p[0], q[0])
+
+
+def test_the_best_weights_on_validation_are_kept_and_never_do_worse_there() -> None:
+    wild = {"epochs": 30, "batch_size": 64, "lr": 0.05}  # overfits
+    last, best = job([0, 0], Budget(**wild)), job([0, 0], Budget(**wild, select="validation_loss"))
+    losses = []
+    for made in (last, best):
+        list(train(made))
+        batch = made.rows("validation")[0].take(slice(None))
+        made.learner.model.net.training = False
+        losses.append(task_loss(made.learner.model.net(batch.x), batch.y).detach())
+    assert (losses[1] < losses[0]).all()

@@ -82,3 +82,29 @@ def test_a_value_beyond_the_grid_stretches_the_slider(drawn):
     drawn.run()
     assert values(drawn)["lam"] == 7.5
     assert drawn.slider(key="f-lam").max == 7.5
+
+
+def several() -> None:
+    from dataclasses import dataclass
+
+    import streamlit as st
+
+    from fairness_core.config import control, controls_of
+    from pages.controls import draw_controls
+
+    @dataclass
+    class Source:
+        who: str = control("sex", help="h", choices=("sex", "race", "age"), joiner=" x ", most=2)
+        dial: float = control("as is", 0, 1, help="h", unset="as is")  # type: ignore[assignment]
+
+    st.json(draw_controls(controls_of(Source), prefix="s"))
+
+
+def test_several_choices_are_picked_and_a_number_may_stay_unset():
+    at = AppTest.from_function(several, default_timeout=30).run()
+    assert values(at) == {"who": "sex", "dial": "as is"}
+    at.multiselect(key="s-who").set_value(["sex", "age"])
+    at.number_input(key="s-dial").set_value(0.4).run()
+    assert values(at) == {"who": "sex x age", "dial": 0.4}
+    at.multiselect(key="s-who").set_value([]).run()
+    assert values(at)["who"] == "sex"
