@@ -242,10 +242,13 @@ def _empty(catalogue: Catalogue) -> None:
     title = pages.title(catalogue["methods"][state["frontier:method"]])
     with st.container(border=True, key="empty"):
         st.markdown(f"**No frontier yet for {title}, groups by {state['frontier:group']}.**")
+        seeds = len(wanted.spec["seeds"])
+        slow = catalogue["datasets"][state["frontier:data"]]["kind"] == "image"
         st.markdown(
             f"Training it makes {len(wanted.runs)} models ({len(wanted.spec['values'])} values of λ, "
-            f"{len(wanted.spec['seeds'])} seeds) and {len(wanted.anchors)} untreated ones to compare with; points "
-            "appear while it trains. Settings below change what is trained."
+            f"{seeds} seed{'s' if seeds > 1 else ''}) and {len(wanted.anchors)} untreated to compare with; points "
+            f"appear while it trains{', some minutes per model on a processor' if slow else ''}. "
+            "Settings below change what is trained."
         )
         if st.button("Train this frontier", type="primary", icon=":material/play_arrow:", key="train-empty"):
             _train(wanted)
