@@ -71,7 +71,7 @@ class ColouredMnist:
     kind: ClassVar[str] = "image"
     task: ClassVar[str] = "multiclass"
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
-    training: ClassVar[Mapping[str, float]] = {"epochs": 2, "batch_size": 128}
+    training: ClassVar[Mapping[str, float]] = {"epochs": 2, "batch_size": 128}  # later it finds shapes
     favourable: ClassVar[str] = "predicted to be a 9"
     origin: ClassVar[str] = (
         "LeCun, Cortes and Burges, The MNIST database of handwritten digits (1998), coloured as in ABS-Net; "
