@@ -3,6 +3,7 @@
 // data set becomes markup.
 
 const BUTTONS = [["zoom2d", "pan2d", "resetScale2d", "toImage"]];
+const MOST_ROOMY = 5; // classes of a confusion matrix whose cells have room for counts
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: BUTTONS };
 
 function loadPlotly(src) {
@@ -185,10 +186,18 @@ const BLOCKS = {
       table.cells.forEach((cell, k) => {
         const share = matrix.shares[k];
         const difference = matrix.kind === "difference";
-        setText(cell.main, difference ? signed(100 * share, 1) : percent(share));
-        setText(cell.count, difference ? "points" : whole.format(matrix.counts[k]));
+        const value = difference ? signed(100 * share, 1) : percent(share);
+        const people = difference ? "points" : whole.format(matrix.counts[k]);
         const change = matrix.changes?.[k];
-        setText(cell.change, Number.isFinite(change) ? signed(100 * change, 1) : "");
+        const moved = Number.isFinite(change) ? signed(100 * change, 1) : "";
+        if (table.dense) {
+          setText(cell.main, Number.isFinite(share) ? (100 * share).toFixed(0) : "–");
+          cell.title = `${cell.where}: ${value} (${people})${moved && `, change ${moved}`}`;
+        } else {
+          setText(cell.main, value);
+          setText(cell.count, people);
+          setText(cell.change, moved);
+        }
         const strength = Number.isFinite(share) ? Math.round(scale * Math.abs(share)) : 0;
         const ink = difference ? "var(--eq-difference)" : "var(--eq-scale)";
         cell.style.background = `color-mix(in srgb, ${ink} ${strength}%, transparent)`;
@@ -198,6 +207,8 @@ const BLOCKS = {
 
   matrixTable(grid, classes) {
     const table = make("table", "eq-matrix", grid);
+    table.dense = classes.length > MOST_ROOMY; // whole percent only; the rest is said when the mouse rests on a cell
+    table.classList.toggle("eq-dense", table.dense);
     table.captionText = make("caption", "", table);
     const head = make("tr", "", make("thead", "", table));
     make("th", "eq-corner", head, "true ↓ told →").scope = "col";
@@ -209,6 +220,7 @@ const BLOCKS = {
       make("th", "", row, name).scope = "row";
       for (let k = 0; k < classes.length; k++) {
         const cell = make("td", "", row);
+        cell.where = `true ${name}, told ${classes[k]}`;
         cell.main = make("span", "eq-main", cell);
         cell.count = make("span", "eq-count", cell);
         cell.change = make("span", "eq-change", cell);

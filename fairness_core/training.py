@@ -25,7 +25,7 @@ from fairness_core.optimizer import Adam
 from fairness_core.stack import Stack
 
 LIVE_EVALUATIONS = (4, 24)  # fewest and most live evaluations of a run
-LIVE_ROWS = 1000
+LIVE_ROWS, LIVE_PICTURES = 1000, 500  # of the validation split; fewer pictures, so that they are looked at more often
 LIVE_SHARE = 0.06  # rows evaluated per row trained: forward only, so watching costs a run under 5 % of its time
 EVALUATION_ROWS = 2048  # rows per forward pass of the final evaluation: small enough for the processor's cache
 
@@ -235,7 +235,8 @@ def sample(job: Job) -> Batch:
     """The fixed rows of the validation split that live evaluations use (all, when there are few)."""
     parts = []
     for rows in job.rows("validation"):
-        order = np.random.default_rng(0).permutation(len(rows))[:LIVE_ROWS]
+        most = LIVE_PICTURES if rows.x.dim() > 2 else LIVE_ROWS
+        order = np.random.default_rng(0).permutation(len(rows))[:most]
         parts.append(rows.take(torch.from_numpy(order)))
     return parts[0] if job.shared_rows else side_by_side(parts)
 

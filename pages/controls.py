@@ -20,6 +20,7 @@ WORDS = {
     "sensitive": "group",
     "hidden": "hidden layers",
     "notion": "equalise",
+    "p_align": "aligned digits",
 }  # names that are shorter than what they mean
 
 
