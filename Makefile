@@ -26,6 +26,7 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m fairness_core bench events --json
 	$(BIN)/python -m fairness_core bench drag --json
 	$(BIN)/python -m fairness_core bench start --json
+	$(BIN)/python -m fairness_core bench upload --json
 
 screenshots: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/screenshots.py screenshots
