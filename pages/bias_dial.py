@@ -246,17 +246,10 @@ def _sweep(catalogue: Catalogue, dataset: str, options: Options) -> None:
 def _train(catalogue: Catalogue, dataset: str, options: Options) -> None:
     """One run without a debiaser: what a network makes of these rows by itself."""
     try:
-        config = resolve(
-            catalogue, dataset=dataset, method="erm", model=model_of(catalogue, dataset), dataset_options=options
-        )
+        config = resolve(catalogue, dataset=dataset, method="erm", dataset_options=options)
     except UserError as error:
         st.error(str(error), icon=":material/error:")
         return
     run_id = pages.store().submit([config])[0]
     pages.wake_runner()
     st.switch_page("train.py", query_params={"run": run_id})
-
-
-def model_of(catalogue: Catalogue, dataset: str) -> str:
-    """The network a data set is trained with unless somebody chooses another."""
-    return str(catalogue["datasets"][dataset]["model"])

@@ -8,6 +8,7 @@ what cannot be read is refused with one sentence. Memory stays at some hundred m
 from __future__ import annotations
 
 import csv
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,9 @@ class Reading:
     wrong: tuple[int, ...] = ()
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 def read(path: Path, into: Path, called: str, progress: Progress | None = None) -> Reading:
     """Write the table in `path` to the Parquet file `into`; `called` is its name in messages.
 
@@ -65,7 +69,8 @@ def read(path: Path, into: Path, called: str, progress: Progress | None = None) 
             parquet = file.read(4) == b"PAR1"
         done = (_read_parquet if parquet else _read_text)(path, into, called, progress or (lambda share: None))
     except OSError as error:
-        raise UserError(f"{called!r} cannot be read ({error.strerror or error}); give another file.") from None
+        remedy = "make room on the disk" if error.errno in FULL else "give another file"
+        raise UserError(f"{called!r} cannot be read ({error.strerror or error}); {remedy}.") from None
     if done.rows == 0:
         raise UserError(f"{called!r} has no rows; give a file with a header and at least one row.")
     return done
@@ -212,6 +217,8 @@ def _read_parquet(path: Path, into: Path, called: str, progress: Progress) -> Re
                 writer.write([_as_text(batch.column(i)) for i in kept])
                 progress(min(writer.seen / max(file.metadata.num_rows, 1), 1.0))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's trouble, not the file's: pyarrow's own errors about contents carry no number
         reason = str(error).splitlines()[0].rstrip(".")[:200]
         raise UserError(f"{called!r} is a damaged or incomplete Parquet file ({reason}); save it again.") from None
     return Reading(writer.rows, names, header, (*notes, *writer.notes()))

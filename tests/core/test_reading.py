@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fairness_core import datasets
@@ -134,3 +138,15 @@ def test_a_missing_or_too_large_file_is_one_sentence(folder, tmp_path, monkeypat
     path.write_bytes(broken_tables.csv(broken_tables.people(ROWS + 1)))
     with pytest.raises(UserError, match="give a table of at most"):
         own.add(folder, path, "new.csv")
+
+
+def test_a_full_disk_is_not_blamed_on_the_file(tmp_path, monkeypatch):
+    source = tmp_path / "people.parquet"
+    pq.write_table(pa.table({"a": [1, 2], "b": ["x", "y"]}), source)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(reading._Writer, "write", full)
+    with pytest.raises(UserError, match=r"No space left on device\); make room on the disk"):
+        reading.read(source, tmp_path / "rows.parquet", "people.parquet")

@@ -201,13 +201,15 @@ def test_a_cut_that_makes_no_groups_is_a_sentence_and_the_form_stays(open_page):
     assert "age < 30" in sentence(at)
 
 
-def test_a_data_set_that_is_not_here_says_which_file_to_put_where(open_page, catalogue):
-    absent = [name for name, entry in catalogue["datasets"].items() if entry["missing"]]
-    if not absent:
-        pytest.skip("all data sets are on this computer")
-    at = open_page("data.py", data=absent[0])
+def test_a_data_set_that_is_not_here_says_which_file_to_put_where(open_page, tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIRNESS_DATA_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
+    at = open_page("data.py", data="celeba")
     assert not at.exception
     assert "is not on this computer yet" in told(at)
+    assert "list_attr_celeba.txt" in told(at).replace("\\", "")
+    assert not [button for button in at.button if button.key == "fetch"]  # people agree to terms first
+    assert [button for button in open_page("data.py", data="bank").button if button.key == "fetch"]
     at.selectbox(key="data:dataset").set_value("adult").run()
     assert "women" in sentence(at)
 
