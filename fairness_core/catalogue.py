@@ -10,6 +10,7 @@ from fairness_core import datasets
 from fairness_core.config import Budget, Control, controls_of
 from fairness_core.datasets import SOURCES
 from fairness_core.methods import METHODS
+from fairness_core.methods.base import FAMILIES
 from fairness_core.models import DEFAULT_MODELS, MODELS
 from fairness_core.store import code_hash
 
@@ -21,13 +22,13 @@ def build(data_dir: Path | str | None = None) -> dict[str, Any]:
         "version": code_hash(),
         "datasets": {name: _dataset(source, folder) for name, source in SOURCES.items()},
         "models": {name: {**_entry(model), "takes": model.takes} for name, model in MODELS.items()},
-        "methods": {name: _method(method) for name, method in sorted(METHODS.items(), key=_anchor_first)},
+        "methods": {name: _method(method) for name, method in sorted(METHODS.items(), key=_by_family)},
         "training": {"controls": [c.to_json() for c in controls_of(Budget)]},
     }
 
 
-def _anchor_first(item: tuple[str, Any]) -> tuple[bool, str]:
-    return (item[0] != "erm", item[0])
+def _by_family(item: tuple[str, Any]) -> tuple[int, str]:
+    return (FAMILIES.index(item[1].family), item[0])
 
 
 def _entry(cls: Any) -> dict[str, Any]:
@@ -60,6 +61,7 @@ def _method(method: Any) -> dict[str, Any]:
     tradeoff = next((c for c in controls_of(method) if c.tradeoff), None)
     return {
         **_entry(method),
+        "family": method.family,
         "paper": method.paper,
         "formula": method.formula,
         "tradeoff": tradeoff.name if tradeoff else None,

@@ -254,7 +254,7 @@ def sweep_result(store: Store, sweep_id: str, performance: str, fairness: str) -
     assert made is not None
     runs = [run for run in map(store.run, made.run_ids) if run is not None]
     validation, test = (store.confusions(made.run_ids, stage) for stage in ("validation", "test"))
-    points = sweep.points(store.runs(made.run_ids), validation, test, performance, fairness)
+    points = sweep.points(store.runs(made.run_ids, over=made.spec["over"]), validation, test, performance, fairness)
     front = sweep.frontier(points).query("on_front").drop(columns="on_front")
     volumes = {
         split: sweep.hypervolume(front[f"{split}_gap"], front[f"{split}_performance"])

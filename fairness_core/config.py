@@ -31,8 +31,9 @@ class Control:
 
     kind is "float", "int", "choice", "several" or "text"; low and high are inclusive; `tradeoff` marks the control that
     moves along the accuracy-fairness frontier and `grid` the values that a sweep of it visits. A "several" takes one to
-    `most` of its choices, written with `joiner` between them ("sex x race"). `unset` is a word that stands for no value
-    at all ("as is").
+    `most` of its choices, written with `joiner` between them ("sex x race"). A "method" is the name of one of its
+    choices, perhaps with settings of that method ("adversarial lam=2"; see `read_method`). `unset` is a word that
+    stands for no value at all ("as is").
     """
 
     name: str
@@ -60,6 +61,9 @@ class Control:
             if str(value) not in self.choices:
                 raise UserError(f"{self.name} = {value!s} is not known; choose one of {', '.join(self.choices)}.")
             return str(value)
+        if self.kind == "method":
+            name, settings = split_method(str(value), self.choices)
+            return " ".join([name, *(f"{k}={v}" for k, v in settings.items())])
         if self.kind == "text":
             return str(value)
         try:
@@ -135,11 +139,14 @@ def control(
     joiner: str = "",
     most: int = 1,
     unset: str = "",
+    method: bool = False,
 ) -> Any:
     """A dataclass field that is also a slider: the type of `default` decides the kind, `choices` makes it a list, with
-    a `joiner` one of which several may be taken; `unset` makes it a number that may be left out."""
+    a `joiner` one of which several may be taken; `unset` makes it a number that may be left out; with `method` the
+    choices are names of methods, which may carry settings."""
     kind = "float" if unset else {bool: "choice", int: "int", float: "float"}.get(type(default), "text")
     kind = ("several" if joiner else "choice") if choices else kind
+    kind = "method" if method else kind
     made = Control(
         "", kind, default, low, high, tuple(choices), help, symbol, group, tradeoff, tuple(map(float, grid)), joiner,
         most, unset,
@@ -169,6 +176,19 @@ def complete(controls: Iterable[Control], given: Options, what: str) -> dict[str
     return {name: c.parse(given.get(name, c.default)) for name, c in known.items()}
 
 
+def split_method(text: str, choices: Sequence[str] = ()) -> tuple[str, dict[str, str]]:
+    """ "adversarial lam=2" -> ("adversarial", {"lam": "2"}); UserError when it is not one of `choices` (if given) or is
+    not written like that."""
+    name, *rest = text.split() or [""]
+    if choices and name not in choices:
+        raise UserError(f"{name!r} is not a method that can stand here; choose one of {', '.join(choices)}.")
+    settings = dict(part.partition("=")[::2] for part in rest)
+    for part in rest:
+        if not part.partition("=")[2]:
+            raise UserError(f"{text!r} cannot be read at {part!r}; write a method and its settings, as name lam=2.")
+    return name, settings
+
+
 SELECTIONS = 50  # how often a run that keeps its best weights looks at the validation split
 
 
@@ -191,11 +211,23 @@ class Budget:
     lr_step: int = control(
         0, 0, 10_000_000, help="Multiply the learning rate by 0.1 every so many steps; 0 = constant.", group="advanced"
     )
+    prepare: str = control(
+        "none",
+        choices=("none", "undersampling", "oversampling", "reweighing"),
+        method=True,
+        help="How the training rows are balanced before any method learns from them; settings may follow, as in "
+        "reweighing mode=group_balanced.",
+        group="advanced",
+    )
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that determines one result, and nothing else. Make it with `resolve`, which fills in every default."""
+    """All that determines one result, and nothing else. Make it with `resolve`, which fills in every default.
+
+    base: the method and the method_options of the run whose trained model this one starts from, for methods that treat
+    a trained model; everything else of that run is as here (`start`).
+    """
 
     dataset: str
     dataset_options: Options
@@ -206,13 +238,20 @@ class RunConfig:
     training: Options
     seed: int
     data_hash: str = ""
+    base: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)}, "format": FORMAT}
+        data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "base"}
+        return {**data, "format": FORMAT, **({"base": self.base} if self.base else {})}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
-        return cls(**{f.name: data[f.name] for f in dataclasses.fields(cls)})
+        return cls(**{f.name: data[f.name] for f in dataclasses.fields(cls) if f.name in data or f.name != "base"})
+
+    @property
+    def start(self) -> RunConfig | None:
+        """The run whose trained model this one starts from, or None."""
+        return dataclasses.replace(self, **self.base, base=None) if self.base else None
 
     @property
     def id(self) -> str:
@@ -273,17 +312,41 @@ def resolve(
         able = ", ".join(n for n, m in catalogue["models"].items() if m["takes"] == entry["kind"])
         raise UserError(f"Model {model} cannot read dataset {dataset}; choose {able}.")
     seed_control = Control("seed", "int", 0, 0, 2**31 - 1)
+    method_options = section("method", method, method_options)
+    training = complete(controls_of(Budget), {**entry["training"], **(training or {})}, "training")
+    training["prepare"] = read_method(catalogue, str(training["prepare"]))[2]
+    base = None
+    if "start" in method_options:
+        name, options, method_options["start"] = read_method(catalogue, str(method_options["start"]))
+        base = {"method": name, "method_options": options}
     return RunConfig(
         dataset=dataset,
         dataset_options=dataset_options,
         model=model,
         model_options=model_options,
         method=method,
-        method_options=section("method", method, method_options),
-        training=complete(controls_of(Budget), {**entry["training"], **(training or {})}, "training"),
+        method_options=method_options,
+        training=training,
         seed=int(seed_control.parse(seed)),
         data_hash=entry["data_hash"],
+        base=base,
     )
+
+
+def read_method(catalogue: Catalogue, text: str) -> tuple[str, dict[str, Option], str]:
+    """The method that a "method" control names, all its settings, and the text in its shortest form: only the settings
+    that are not at their default. "none" is no method."""
+    name, given = split_method(text)
+    if name == "none":
+        return name, {}, name
+    controls = [Control.from_json(c) for c in catalogue["methods"][name]["controls"]]
+    options = complete(controls, given, f"method {name}")
+    own = [f"{c.name}={_plain(options[c.name])}" for c in controls if options[c.name] != c.default]
+    return name, options, " ".join([name, *own])
+
+
+def _plain(value: Option) -> str:
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
 @dataclass(frozen=True)
@@ -292,6 +355,8 @@ class Event:
 
     stage: "training" (live: losses, gauges and the confusion tensor of a fixed validation sample), then at the end
     "validation" and "test" (whole splits). confusion: int64 (groups, classes, classes), indexed [s, y, y_hat].
+    The last two of a binary task also carry, per row of the split, float32 (n,): scores, P(y = 1) as the network gives
+    it, and decisions, 0 or 1 (in between: the chance of 1), unless those are scores > values["tau"] (0.5 if absent).
     """
 
     stage: str
@@ -299,3 +364,5 @@ class Event:
     of: int
     values: Mapping[str, float] = field(default_factory=dict)
     confusion: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    decisions: np.ndarray | None = None

@@ -12,14 +12,14 @@ from pathlib import Path
 from fairness_core.config import UserError
 from fairness_core.processes import take_lock
 
-SCHEMA = 1  # raise it when the tables below change
+SCHEMA = 2  # raise it when the tables below change, and say in _CHANGES how an older store gets there
 
 _TABLES = """
 CREATE TABLE runs (
     id TEXT PRIMARY KEY, config BLOB NOT NULL, stack_key TEXT NOT NULL, status TEXT NOT NULL, place INTEGER NOT NULL,
     created REAL NOT NULL, started REAL, finished REAL, error TEXT, info BLOB, step INTEGER NOT NULL DEFAULT 0,
     "of" INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL DEFAULT 0, cancel INTEGER NOT NULL DEFAULT 0,
-    job TEXT, owner INTEGER, owner_started TEXT, worker INTEGER, worker_started TEXT);
+    job TEXT, owner INTEGER, owner_started TEXT, worker INTEGER, worker_started TEXT, needs TEXT);
 CREATE INDEX runs_status ON runs (status, place);
 CREATE INDEX runs_job ON runs (job);
 CREATE INDEX runs_created ON runs (created);
@@ -33,6 +33,7 @@ CREATE TABLE sweep_runs (
 CREATE INDEX sweep_runs_run ON sweep_runs (run_id);
 CREATE TABLE catalogues (version TEXT PRIMARY KEY, published REAL NOT NULL, content BLOB NOT NULL);
 """
+_CHANGES = {1: "ALTER TABLE runs ADD COLUMN needs TEXT;"}  # from this format to the next
 AMONG = "(SELECT value FROM json_each(?))"  # a list of ids as one JSON parameter: no limit on its length
 
 
@@ -56,14 +57,15 @@ class Database:
             ) from None
 
     def _check_schema(self, db: sqlite3.Connection) -> None:
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found == 0:
+        found = _format(db)
+        if found < SCHEMA:
             with take_lock(self.root / "store.lock", wait=True) or contextlib.nullcontext():
-                found = db.execute("PRAGMA user_version").fetchone()[0]
+                found = _format(db)
                 if found == 0:
                     db.execute("PRAGMA journal_mode=WAL")
                     db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
-                    found = SCHEMA
+                while 0 < (found := _format(db)) < SCHEMA:
+                    db.executescript(f"BEGIN; {_CHANGES[found]} PRAGMA user_version={found + 1}; COMMIT;")
         if found != SCHEMA:
             raise UserError(
                 f"The store {self.root} has format {found} and this program reads format {SCHEMA}; name another folder."
@@ -90,6 +92,10 @@ class Database:
         with db:
             db.execute("BEGIN IMMEDIATE")
             yield db
+
+
+def _format(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _connect(path: Path) -> sqlite3.Connection:

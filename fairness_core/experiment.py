@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -26,6 +26,8 @@ def fit(
     *,
     data_dir: Path | str | None = None,
     tables: Path | str | None = None,
+    weights: Callable[[str], Path] | None = None,
+    starts: Mapping[str, nn.Module] | None = None,
     live: bool = True,
     dtype: torch.dtype = torch.float32,
 ) -> Fit:
@@ -34,19 +36,53 @@ def fit(
     Configurations that differ only in λ and seed (or in the seed of the data's split) train together in stacks, and
     the stacks take turns on the processor's cores, so that all of them advance together. `live=False` reports only the
     final results. Closing the generator stops training. data_dir: where published data lie; tables: the folder of the
-    user's own (see datasets.load). UserError when a method cannot handle the target.
+    user's own (see datasets.load). The trained models that some configurations start from, by id, are taken from
+    `starts`, else read from the files `weights(id)`, else trained here first. UserError when a method cannot handle the
+    target.
     """
     data = [load(c.dataset, c.dataset_options, data_dir, tables) for c in configs]
     for config, loaded in zip(configs, data, strict=True):
         check_task(config.method, loaded)
+    given = dict(starts or {})
+    for config, loaded in zip(configs, data, strict=True):
+        if config.start and config.start.id not in given:
+            path = weights(config.start.id) if weights else None
+            given[config.start.id] = (
+                trained(config.start, loaded, path) if path else _now(config.start, data_dir, tables, dtype)
+            )
     stacks = plan(configs, [d.train.x.shape[1:] for d in data])
     stop = threading.Event()
     trainings = [
-        (rows, _start([configs[i] for i in rows], [data[i] for i in rows], live, dtype, stop)) for rows in stacks
+        (rows, _start([configs[i] for i in rows], [data[i] for i in rows], given, live, dtype, stop)) for rows in stacks
     ]
     at_once = min(cores(), len(trainings))
     threads = cores() // at_once if data[0].train.x.ndim > 2 else 1
     return _take_turns(trainings, len(configs), stop, at_once, threads)
+
+
+def trained(config: RunConfig, data: Dataset, path: Path) -> nn.Module:
+    """The network of a finished run with the weights in `path`, in evaluation mode; UserError when they are not there
+    or belong to another network."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    network: nn.Module = MODELS[config.model](**config.model_options).build(data, config.seed)
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError):
+        raise UserError(f"The weights of run {config.id} cannot be read; train it again.") from None
+    return network.eval()
+
+
+def _now(config: RunConfig, data_dir: Path | str | None, tables: Path | str | None, dtype: torch.dtype) -> nn.Module:
+    """The network of a run, trained here."""
+    training = fit([config], data_dir=data_dir, tables=tables, live=False, dtype=dtype)
+    try:
+        while True:
+            next(training)
+    except StopIteration as done:
+        network: nn.Module = done.value[0]
+        return network
 
 
 def check_task(method: str, data: Dataset) -> None:
@@ -90,9 +126,17 @@ def cores() -> int:
 
 
 def _start(
-    configs: list[RunConfig], data: list[Dataset], live: bool, dtype: torch.dtype, stop: threading.Event
+    configs: list[RunConfig],
+    data: list[Dataset],
+    starts: Mapping[str, nn.Module],
+    live: bool,
+    dtype: torch.dtype,
+    stop: threading.Event,
 ) -> Training:
-    models = [MODELS[c.model](**c.model_options).build(d, c.seed) for c, d in zip(configs, data, strict=True)]
+    models = [
+        starts[c.start.id] if c.start else MODELS[c.model](**c.model_options).build(d, c.seed)
+        for c, d in zip(configs, data, strict=True)
+    ]
     methods = [METHODS[c.method](**c.method_options) for c in configs]
     budget = Budget(**configs[0].training)  # type: ignore[arg-type]
     if not isinstance(methods[0], InProcessing):

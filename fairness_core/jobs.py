@@ -18,6 +18,14 @@ from fairness_core.records import Run, event_row, load_run, to_json
 
 _HELD = "job = coalesce(?, job) AND status IN ('starting', 'running')"
 _ADVANCE = f'UPDATE runs SET seq = seq + ?, step = ?, "of" = ? WHERE id = ? AND {_HELD} RETURNING seq'
+_BASE = "(SELECT status FROM runs AS base WHERE base.id = runs.needs)"
+_READY = f"(needs IS NULL OR {_BASE} = 'done')"
+_ORPHANS = (
+    "UPDATE runs SET status = 'failed', finished = ?, error = 'The run ' || needs || ', whose trained model it starts"
+    f" from, ' || CASE {_BASE} WHEN 'failed' THEN 'failed' WHEN 'cancelled' THEN 'was stopped' ELSE 'was deleted' END"
+    " || '; press Train again to repeat both.' WHERE status = 'queued' AND needs IS NOT NULL"
+    f" AND coalesce({_BASE}, '') NOT IN ('queued', 'starting', 'running', 'done')"
+)
 _END = f"UPDATE runs SET status = ?, finished = ?, error = ?, info = coalesce(?, info) WHERE id = ? AND {_HELD}"
 
 
@@ -29,7 +37,7 @@ class Jobs(Database):
 
         `owner` is the process that answers for them (runner or command line); `among` limits the choice to these ids.
         """
-        where = "status = 'queued'" + ("" if among is None else f" AND id IN {AMONG}")
+        where = f"status = 'queued' AND {_READY}" + ("" if among is None else f" AND id IN {AMONG}")
         asked = () if among is None else (to_json(list(among)),)
         if not self._db.execute(f"SELECT 1 FROM runs WHERE {where} LIMIT 1", asked).fetchone():
             return []  # the runner asks 20 times a second: no write lock for an empty queue
@@ -113,7 +121,8 @@ class Jobs(Database):
                 )
 
     def reap(self) -> None:
-        """Ends the runs whose owner (runner or command line) has died, after killing a worker it may have left."""
+        """Ends the runs whose owner (runner or command line) has died, after killing a worker it may have left, and
+        those that wait for a trained model which will not come."""
         query = (
             "SELECT DISTINCT job, owner, owner_started, worker, worker_started FROM runs"
             " WHERE status IN ('starting', 'running')"
@@ -123,3 +132,6 @@ class Jobs(Database):
                 if worker:
                     kill(worker, worker_started)
                 self.abandon(job, "The runner ended")
+        if self._db.execute("SELECT 1 FROM runs WHERE status = 'queued' AND needs IS NOT NULL LIMIT 1").fetchone():
+            with self._transaction() as db:
+                db.execute(_ORPHANS, (time.time(),))

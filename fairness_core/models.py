@@ -31,13 +31,15 @@ class Classifier(nn.Module):
         return logits
 
 
-def dense(sizes: Sequence[int], dropout: float = 0.0) -> list[nn.Module]:
-    """Linear and ReLU (and dropout) layers through the given sizes, e.g. (105, 64, 64)."""
+def dense(sizes: Sequence[int], dropout: float = 0.0, batch_norm: bool = False) -> list[nn.Module]:
+    """Linear and ReLU (and dropout, and batch normalisation) layers through the given sizes, e.g. (105, 64, 64)."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
         if dropout > 0:
             layers.append(nn.Dropout(dropout))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(n_out))
     return layers
 
 
@@ -55,13 +57,18 @@ class MLP:
     dropout: float = control(
         0.0, 0.0, 0.9, help="Share of hidden neurons switched off at each training step.", group="advanced"
     )
+    norm: str = control(
+        "none", choices=("none", "batch"), help="Batch normalisation after every hidden layer.", group="advanced"
+    )
 
     def build(self, data: Dataset, seed: int) -> Classifier:
         """A network with weights drawn from `seed` alone."""
         check_rows(self, data, 2)
         sizes = (*data.train.x.shape[1:], *layer_sizes("hidden", self.hidden))
         with seeded(seed):
-            return Classifier(nn.Sequential(*dense(sizes, self.dropout)), nn.Linear(sizes[-1], n_logits(data)))
+            return Classifier(
+                nn.Sequential(*dense(sizes, self.dropout, self.norm == "batch")), nn.Linear(sizes[-1], n_logits(data))
+            )
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ class Stack:
             for name, layer in self.template.named_modules()
             if not list(layer.children()) and not isinstance(layer, nn.Sequential)
         ]
-        self._dense = all(isinstance(layer, nn.Linear | nn.ReLU | nn.Dropout) for _, layer in self._layers)
+        kinds = nn.Linear | nn.ReLU | nn.Dropout | nn.BatchNorm1d
+        self._dense = all(isinstance(layer, kinds) for _, layer in self._layers)
         self._pools: dict[str, list[Workspace]] = {}
         self._streams = [torch.Generator().manual_seed(seed) for seed in dropout_seeds]
 
@@ -92,6 +93,9 @@ class Stack:
                 continue
             x = chain(x, chained, self._pool(key)) if chained else x
             chained = []
+            if isinstance(layer, nn.BatchNorm1d):
+                x = self._normalise(x, key, layer, weights)
+                continue
             assert isinstance(layer, nn.Dropout)
             x = self._drop(x, layer.p)
         return chain(x, chained, self._pool("")) if chained else x
@@ -119,3 +123,22 @@ class Stack:
             return h
         keep = [torch.rand(h.shape[1:], generator=stream) >= p for stream in self._streams]
         return h * torch.stack(keep) / (1 - p)
+
+    def _normalise(self, h: Tensor, key: str, layer: nn.BatchNorm1d, weights: dict[str, Tensor]) -> Tensor:
+        """Batch normalisation of (R, width, rows), each replica by its own rows or, evaluating, its own averages."""
+        if self.training:
+            variance, mean = torch.var_mean(h, 2, correction=0)
+            self._remember(key, layer, mean.detach(), variance.detach() * h.shape[2] / max(1, h.shape[2] - 1))
+        else:
+            mean, variance = (
+                torch.stack([buffers[f"{key}running_{name}"] for buffers in self.buffers]) for name in ("mean", "var")
+            )
+        scale = weights[f"{key}weight"] * torch.rsqrt(variance + layer.eps)
+        return h * scale.unsqueeze(2) + (weights[f"{key}bias"] - mean * scale).unsqueeze(2)
+
+    def _remember(self, key: str, layer: nn.BatchNorm1d, mean: Tensor, variance: Tensor) -> None:
+        momentum = 0.1 if layer.momentum is None else layer.momentum
+        for r, buffers in enumerate(self.buffers):
+            buffers[f"{key}running_mean"].lerp_(mean[r], momentum)
+            buffers[f"{key}running_var"].lerp_(variance[r], momentum)
+            buffers[f"{key}num_batches_tracked"].add_(1)

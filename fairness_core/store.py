@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
+from fairness_core import scores
 from fairness_core.config import RunConfig, content_hash
 from fairness_core.database import AMONG
 from fairness_core.jobs import Jobs
@@ -37,8 +38,9 @@ from fairness_core.records import (
     load_values,
     to_json,
 )
+from fairness_core.scores import Scores
 
-__all__ = ["ACTIVE", "STATUSES", "Progress", "Run", "Store", "Sweep", "code_hash"]
+__all__ = ["ACTIVE", "STATUSES", "Progress", "Run", "Scores", "Store", "Sweep", "code_hash"]
 
 
 def code_hash() -> str:
@@ -66,12 +68,16 @@ class Store(Jobs):
         """The ids of `configs`, each queued unless it is queued, running or done already.
 
         Failed, cancelled and being-cancelled runs start anew, without their old events. Runs that differ only in the
-        seed and the method options named in `vary` are claimed, and trained, together.
+        seed and the method options named in `vary` are claimed, and trained, together. A run that starts from another
+        run's trained model brings that one along, and waits until it is done.
         """
         with self._transaction() as db:
             return self._submit(db, configs, vary)
 
     def _submit(self, db: sqlite3.Connection, configs: Sequence[RunConfig], vary: Sequence[str]) -> list[str]:
+        starts = {c.start.id: c.start for c in configs if c.start}
+        if starts:
+            self._submit(db, list(starts.values()), ())
         ids = [c.id for c in configs]
         again = "(status IN ('failed', 'cancelled') OR status IN ('starting', 'running') AND cancel = 1)"
         stale = [r[0] for r in db.execute(f"SELECT id FROM runs WHERE id IN {AMONG} AND {again}", (to_json(ids),))]
@@ -79,14 +85,14 @@ class Store(Jobs):
         place = db.execute("SELECT coalesce(max(place), 0) FROM runs").fetchone()[0]
         now = time.time()
         rows = [
-            (run_id, to_json(config.to_json()), config.stack_key(vary), place + i, now)
-            for i, (run_id, config) in enumerate(zip(ids, configs, strict=True), 1)
+            (i, to_json(c.to_json()), c.stack_key(vary), place + k, now, c.start.id if c.start else None)
+            for k, (i, c) in enumerate(zip(ids, configs, strict=True), 1)
         ]
         # A run that waits alone joins the stack of a sweep that contains it, never the other way round.
         join = "DO UPDATE SET stack_key = excluded.stack_key" if vary else "DO NOTHING"
         db.executemany(
-            "INSERT INTO runs (id, config, stack_key, status, place, created) VALUES (?, ?, ?, 'queued', ?, ?)"
-            f" ON CONFLICT (id) {join}",
+            "INSERT INTO runs (id, config, stack_key, status, place, created, needs)"
+            f" VALUES (?, ?, ?, 'queued', ?, ?, ?) ON CONFLICT (id) {join}",
             rows,
         )
         return ids
@@ -119,6 +125,7 @@ class Store(Jobs):
             _delete_runs(db, ids)
         for run_id in ids:
             self.weights_path(run_id).unlink(missing_ok=True)
+            self.scores_path(run_id).unlink(missing_ok=True)
 
     def delete_sweep(self, sweep_id: str) -> None:
         """Forgets a sweep and those of its runs that no other sweep shares."""
@@ -153,8 +160,9 @@ class Store(Jobs):
         row = self._db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
         return None if row is None else load_run(row, self._positions())
 
-    def runs(self, ids: Sequence[str] | None = None, limit: int = 200) -> pd.DataFrame:
-        """One row per run: the newest `limit` first, or those of `ids` in that order (unknown ids are left out)."""
+    def runs(self, ids: Sequence[str] | None = None, limit: int = 200, over: str = "lam") -> pd.DataFrame:
+        """One row per run: the newest `limit` first, or those of `ids` in that order (unknown ids are left out). The
+        column "lam" holds the method's option `over`, NaN where it has none."""
         if ids is None:
             rows = self._db.execute("SELECT * FROM runs ORDER BY created DESC, place DESC LIMIT ?", (limit,)).fetchall()
         else:
@@ -162,7 +170,7 @@ class Store(Jobs):
             by_id = {row["id"]: row for row in found}
             rows = [by_id[i] for i in ids if i in by_id]
         positions = self._positions() if any(row["status"] == "queued" for row in rows) else {}
-        return pd.DataFrame([flat_run(load_run(row, positions)) for row in rows], columns=RUN_COLUMNS)
+        return pd.DataFrame([flat_run(load_run(row, positions), over) for row in rows], columns=RUN_COLUMNS)
 
     def _positions(self) -> dict[str, int]:
         query = "SELECT stack_key FROM runs WHERE status = 'queued' GROUP BY stack_key ORDER BY min(place)"
@@ -245,6 +253,14 @@ class Store(Jobs):
     def weights_path(self, run_id: str) -> Path:
         """Where the run's trained weights lie (safetensors) once it is done."""
         return self.root / "weights" / f"{run_id}.safetensors"
+
+    def scores_path(self, run_id: str) -> Path:
+        """Where the run's answers on the validation and test rows lie (scores.py), if its task is binary."""
+        return self.root / "scores" / f"{run_id}.safetensors"
+
+    def scores(self, run_id: str) -> dict[str, Scores]:
+        """The run's answers per split ("validation", "test"); empty if it has none."""
+        return scores.load(self.scores_path(run_id))
 
     def publish_catalogue(self, catalogue: Mapping[str, Any]) -> None:
         """Keeps `catalogue` under its version, the hash of the code that built it."""

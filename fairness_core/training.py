@@ -254,13 +254,16 @@ def live_events(job: Job, batch: Batch, means: dict[str, Tensor], step: int, of:
 
 
 def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:
-    """The confusion tensor of a whole split for every replica, and of a regression its errors."""
+    """The confusion tensor of a whole split for every replica; of a binary task its scores, of a regression its
+    errors."""
     net, data, splits = job.learner.model.net, job.data[0], job.rows(stage)
-    counts, errors = [], []
+    counts, errors, scores = [], [], []
     with evaluating(net):
         for batch in in_parts(job, splits):
             logits = net(batch.x)
             counts.append(confusions(logits, batch, data, job.scale))
+            if data.task == "binary":
+                scores.append(torch.sigmoid(logits[:, 0]).float().numpy())
             if data.task == "regression":
                 errors.append(error_sums(logits, batch, data, job.scale))
     total = np.sum(counts, 0)
@@ -269,7 +272,8 @@ def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:
         variance = float((data.test if stage == "test" else data.validation).y.astype(np.float64).var())
         for own, sums in zip(values, np.sum(errors, 0), strict=True):
             own |= regression.evaluate(sums, variance)
-    return [(r, Event(stage, steps, steps, values[r], total[r])) for r in range(len(net))]
+    told = list(np.concatenate(scores, 1)) if scores else [None] * len(net)
+    return [(r, Event(stage, steps, steps, values[r], total[r], told[r])) for r in range(len(net))]
 
 
 class Kept:

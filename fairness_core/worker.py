@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairness_core import datasets, metrics
+from fairness_core import datasets, metrics, scores
 from fairness_core.config import Event, RunConfig, UserError
 from fairness_core.records import Progress
 from fairness_core.store import Store
@@ -31,6 +31,7 @@ PRELOAD = ("safetensors.torch", "fairness_core.experiment")
 PRELOAD_FOR = "EQUIPOISE_PRELOAD"  # variable by which the runner tells its forkserver store and data folder, as JSON
 
 Rows = list[tuple[str, Event]]
+Newest = dict[str, dict[str, Event]]  # of each run the last event of every stage
 
 
 class Reporter:
@@ -115,10 +116,12 @@ def train(
     reporter = Reporter(store, job, ids, on_stop)
     began = time.time()
     try:
-        newest: dict[str, Event] = {}
-        names = _names(configs[0], data_dir, store.tables)  # equal for all: they differ in seed and λ
-        store.describe(ids, names, job=job)
-        modules = _train(reporter, configs, newest, {"data_dir": data_dir, "tables": store.tables}, fit, on_event)
+        newest: Newest = {}
+        first = configs[0]  # the others differ in seed and λ
+        data = datasets.load(first.dataset, first.dataset_options, data_dir, store.tables)
+        store.describe(ids, _names(data), job=job)
+        where = {"data_dir": data_dir, "tables": store.tables, "weights": store.weights_path}
+        modules = _train(reporter, configs, newest, where, fit, on_event)
         reporter.close()
         if not reporter.stopped:
             _finish(store, job, configs, modules, newest, data_dir, time.time() - began)
@@ -133,12 +136,12 @@ def train(
 def _train(
     reporter: Reporter,
     configs: Sequence[RunConfig],
-    newest: dict[str, Event],
-    where: dict[str, Path | None],
+    newest: Newest,
+    where: dict[str, Any],
     fit: Fit | None,
     on_event: Callable[[], None],
 ) -> list[nn.Module]:
-    """Run the training to its end, or until nobody wants it; `newest` receives each run's last event."""
+    """Run the training to its end, or until nobody wants it; `newest` receives the last events."""
     ids = [c.id for c in configs]
     with contextlib.closing((fit or _fit())(configs, **where)) as training:
         while not reporter.stopped:
@@ -148,7 +151,8 @@ def _train(
                 modules: list[nn.Module] = end.value
                 return modules
             rows = [(ids[i], event) for i, event in batch]
-            newest.update(rows)
+            for run_id, event in rows:
+                newest.setdefault(run_id, {})[event.stage] = event
             reporter.add(rows)
             on_event()
     return []
@@ -165,19 +169,30 @@ def _finish(
     job: str,
     configs: Sequence[RunConfig],
     modules: Sequence[nn.Module],
-    newest: dict[str, Event],
+    newest: Newest,
     data_dir: Path | None,
     seconds: float,
 ) -> None:
-    """Weights, then what a page needs to know, then "done": a run that is done has everything."""
+    """Weights and answers, then what a page needs to know, then "done": a run that is done has everything."""
     wanted = store.wanted(job)
     for config, module in zip(configs, modules, strict=True):
         if config.id in wanted:
             _save(module, store.weights_path(config.id))
             info = {"seconds": seconds / len(configs), "job_seconds": seconds, "job_runs": len(configs)}
-            info |= _info(config, newest[config.id], data_dir, store.tables)
+            data = datasets.load(config.dataset, config.dataset_options, data_dir, store.tables)
+            answers = _answers(newest[config.id], data)
+            if answers:
+                scores.save(store.scores_path(config.id), answers)
+            info |= _info(newest[config.id]["test"], data)
             if not store.finish(config.id, "done", job=job, info=info) and store.run(config.id) is None:
-                store.weights_path(config.id).unlink(missing_ok=True)  # it was deleted this very moment
+                store.delete([config.id])  # it was deleted this very moment: its files go, too
+
+
+def _answers(last: dict[str, Event], data: datasets.Dataset) -> dict[str, scores.Scores]:
+    """What the model said about the rows of the validation and the test split, where the events carry it."""
+    splits = {"validation": data.validation, "test": data.test}
+    found = {name: scores.of_event(last[name], split) for name, split in splits.items() if name in last}
+    return {name: answers for name, answers in found.items() if answers is not None}
 
 
 def _save(module: nn.Module, path: Path) -> None:
@@ -188,10 +203,10 @@ def _save(module: nn.Module, path: Path) -> None:
     written.replace(path)
 
 
-def _info(config: RunConfig, last: Event, data_dir: Path | None, tables: Path) -> dict[str, Any]:
+def _info(last: Event, data: datasets.Dataset) -> dict[str, Any]:
     import torch
 
-    names, counts = _names(config, data_dir, tables), last.confusion
+    names, counts = _names(data), last.confusion
     if counts is not None and counts.ndim == 4:
         counts = counts.sum(0)
     flags = [] if counts is None else metrics.flags(counts, names["groups"], names["classes"])
@@ -201,9 +216,8 @@ def _info(config: RunConfig, last: Event, data_dir: Path | None, tables: Path) -
     return {**names, "flags": flags, "device": "cpu", "torch": torch.__version__}
 
 
-def _names(config: RunConfig, data_dir: Path | None, tables: Path) -> dict[str, Any]:
+def _names(data: datasets.Dataset) -> dict[str, Any]:
     """What the data set says by itself: task, names of groups, classes and targets, sizes of splits."""
-    data = datasets.load(config.dataset, config.dataset_options, data_dir, tables)
     sizes = {f"n_{name}": len(split.y) for name, split in _splits(data)}
     names = {"groups": list(data.groups), "classes": list(data.classes), "targets": list(data.targets)}
     return {"task": data.task, **names, **sizes}
@@ -233,12 +247,14 @@ def run_inline(
     on_event: Callable[[Progress], None] = lambda progress: None,
     fit: Fit | None = None,
 ) -> list[str]:
-    """Train `configs` in this process, by the same way a runner takes; returns their ids when none is unfinished.
+    """Train `configs`, and the runs they start from, in this process by the same way a runner takes; returns the ids of
+    `configs` when none is unfinished.
 
     Runs that are done are not repeated; those that another process trains already are waited for. On Ctrl-C they are
     all cancelled and KeyboardInterrupt goes on.
     """
     ids = store.submit(configs, vary=vary)
+    ids = [*dict.fromkeys(c.start.id for c in configs if c.start), *ids]
     shown = 0.0
 
     def show() -> None:
@@ -259,7 +275,7 @@ def run_inline(
             store.reap()
             counts = store.progress(ids).counts
             if not counts["queued"] + counts["starting"] + counts["running"]:
-                return ids
+                return [c.id for c in configs]
             show()
             time.sleep(PERIOD)
     except KeyboardInterrupt:

@@ -72,7 +72,7 @@ def from_spec(catalogue: Catalogue, spec: Mapping[str, Any]) -> Plan:
     ]
     untreated = resolve(
         catalogue, dataset=base.dataset, model=base.model, method="erm", dataset_options=base.dataset_options,
-        model_options=base.model_options, training=base.training,
+        model_options=base.model_options, training={**base.training, "prepare": "none"},
     )  # fmt: skip
     anchors = [dataclasses.replace(untreated, seed=seed) for seed in spec["seeds"]]
     return Plan(spec, runs, anchors)

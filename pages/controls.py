@@ -74,6 +74,8 @@ def _value(control: Control, prefix: str) -> Option:
     said = st.session_state[f"{prefix}-{control.name}"]
     if control.kind == "several":
         return control.parse(control.joiner.join(said) if said else control.default)
+    if control.kind == "method":
+        return str(said or control.default)  # what was typed is checked where there is a place for the sentence
     return control.parse(control.default if said is None else said)
 
 
@@ -127,6 +129,9 @@ def _draw(control: Control, prefix: str) -> None:
             label, low, high, step=0.05, key=key, help=help, placeholder=control.unset,
             persist_state="session",
         )  # fmt: skip
+    elif control.kind == "method":
+        offered = list(dict.fromkeys([*control.choices, *([str(now)] if now else [])]))
+        st.selectbox(label, offered, key=key, help=help, accept_new_options=True, persist_state="session")
     elif control.kind == "text":
         st.text_input(label, key=key, help=help, persist_state="session")
     elif stops := _stops(control, now):
@@ -219,7 +224,7 @@ def _words(value: Option) -> str:
 def _help(control: Control) -> str:
     ends = [("from", control.low), ("to", control.high)]
     reach = " ".join(f"{word} {end:g}" for word, end in ends if end is not None)
-    if control.kind in ("choice", "several", "text"):
+    if control.kind in ("choice", "several", "text", "method"):
         return f"{control.help} Default: {_number(control.default)}. Name in the command line: `{control.name}`."
     return (
         f"{control.help} Range: {reach or 'any number'}; default: {_number(control.default)}. "

@@ -46,7 +46,7 @@ def gap_title(name: str) -> str:
 
 
 def untreated(catalogue: dict[str, Any], config: RunConfig) -> RunConfig:
-    """The run with the same data, network, training and seed but no debiaser."""
+    """The run with the same data, network, training and seed but no debiaser and no balancing of rows."""
     return resolve(
         catalogue,
         dataset=config.dataset,
@@ -55,14 +55,14 @@ def untreated(catalogue: dict[str, Any], config: RunConfig) -> RunConfig:
         seed=config.seed,
         dataset_options=config.dataset_options,
         model_options=config.model_options,
-        training=config.training,
+        training={**config.training, "prepare": "none"},
     )
 
 
 def outdated(catalogue: dict[str, Any], config: RunConfig) -> str | None:
     """Why a stored run's settings mean nothing to the present code, or None if they do."""
     try:
-        resolve(catalogue, **{k: v for k, v in config.to_json().items() if k not in ("data_hash", "format")})
+        resolve(catalogue, **{k: v for k, v in config.to_json().items() if k not in ("data_hash", "format", "base")})
     except UserError as error:
         return str(error)
     return None

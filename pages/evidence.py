@@ -113,7 +113,7 @@ def gather(store: Store, found: Sweep, catalogue: Mapping[str, Any], groups: Seq
         seeds=tuple(map(int, found.spec["seeds"])),
         groups=tuple(names if len(names) == size else [f"group {g + 1}" for g in range(size)]),
         classes=tuple(info.get("classes") or catalogue["datasets"][base.dataset]["classes"]),
-        runs=store.runs(found.run_ids, limit=len(found.run_ids)),
+        runs=store.runs(found.run_ids, limit=len(found.run_ids), over=found.spec["over"]),
         tensors=tensors,
     )
 

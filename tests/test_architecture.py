@@ -25,10 +25,11 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         (
             {"config", "palette", "processes"},
             {"datasets", "database", "records", "measures", "triggers", "attacks", "vae", "cyclegan"},
-            {"models", "jobs", "intervals", "dense", "batches", "regression"},
+            {"models", "jobs", "intervals", "dense", "batches", "regression", "scores"},
             {"store", "metrics", "stack"},
             {"optimizer", "outcomes", "figures", "audit", "evaluation", "associations", "health", "imbalance"},
-            {"training", "data_figures"},
+            {"thresholds", "postprocessing", "preparation", "flips"},
+            {"training", "data_figures", "strategies", "posthoc", "cut_figures"},
             {"methods", "sweep", "attribute_figures"},
             {"experiment", "catalogue"},
             {"worker", "cluster", "estimator", "report"},
@@ -42,10 +43,11 @@ TORCH_FREE = {
     *("config", "palette", "processes", "datasets", "database", "records", "measures", "jobs", "intervals"),
     *("store", "metrics", "outcomes", "figures", "audit", "sweep", "report", "worker", "runner", "regression"),
     *("associations", "health", "data_figures", "attribute_figures", "imbalance"),
+    *("scores", "thresholds", "strategies", "postprocessing", "preparation", "flips", "cut_figures"),
 }
 FIGURES_MAY_IMPORT = {"__future__", "collections", "dataclasses", "math", "typing", "numpy", "pandas", "plotly"}
 FIGURES_MAY_IMPORT_OF_CORE = {"config", "palette", "figures", "data_figures"}
-FIGURES = (f"{CORE}/figures.py", f"{CORE}/data_figures.py", f"{CORE}/attribute_figures.py")
+FIGURES = tuple(f"{CORE}/{name}.py" for name in ("figures", "data_figures", "attribute_figures", "cut_figures"))
 NAVIGATION = "pages/navigation.py"
 MAY_CATCH_ALL = {f"{CORE}/worker.py", f"{CORE}/cluster.py"}
 

@@ -1,7 +1,8 @@
 """What a debiaser is, the registry of them, and the shared half of those that train by gradients.
 
 To add a debiaser, write one file beside this one: a frozen dataclass under `@register` whose fields are controls. A
-method that changes the gradient step inherits from InProcessing and writes `update`; any other gives its own `fit`.
+method that changes the gradient step inherits from InProcessing and writes `update`; one that treats a model which is
+trained already inherits from PostHoc and writes `fit`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from fairness_core.batches import Batch, row_losses
-from fairness_core.config import Budget, Event, RunConfig
+from fairness_core.config import Budget, Event, RunConfig, control
 from fairness_core.datasets import Dataset
 from fairness_core.models import dense, n_logits, seeded
 from fairness_core.training import Job, Learner, train
 
+FAMILIES = ("untreated", "in", "intra", "post", "pre")  # what a method changes: the training, the weights, ...
+STARTS = ("erm", *(f"adversarial{kind}" for kind in ("", "_grl", "_zhang")), "parity")  # whose models are treated
+STARTS += ("undersampling", "oversampling", "reweighing")
 NOTIONS = ("demographic_parity", "equalized_odds", "equal_opportunity")
 T = TypeVar("T")
 
@@ -29,6 +33,7 @@ class Debiaser(Protocol):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    family: ClassVar[str]  # one of FAMILIES
     paper: ClassVar[str]
     formula: ClassVar[str]  # LaTeX
     gauges_help: ClassVar[Mapping[str, str]]
@@ -36,7 +41,8 @@ class Debiaser(Protocol):
     tasks: ClassVar[tuple[str, ...]]  # which kinds of target it can handle; see datasets.Dataset
 
     def fit(self, model: nn.Module, data: Dataset, run: RunConfig) -> Generator[Event, None, nn.Module]:
-        """Train, yielding Events; returns a module x -> logits. Closing the generator cancels."""
+        """Train, yielding Events; returns a module x -> logits, or (x, s) -> logits if it needs the group at test time.
+        Closing the generator cancels. `model` is untrained, for a PostHoc trained, and must not be changed."""
 
 
 METHODS: dict[str, Any] = {}
@@ -52,6 +58,7 @@ def register(method: type[T]) -> type[T]:
 class InProcessing(ABC):
     """A debiaser that is a gradient step; λ and the seed may differ between the replicas of a stack, nothing else."""
 
+    family: ClassVar[str] = "in"
     gauges_help: ClassVar[Mapping[str, str]] = {}
     needs_sensitive_at_test: ClassVar[bool] = False
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass")
@@ -74,6 +81,32 @@ class InProcessing(ABC):
         budget = Budget(**run.training)  # type: ignore[arg-type]
         networks = yield from _events(Job([self], [model], [run.seed], [data], budget))
         return networks[0]
+
+
+@dataclass(frozen=True)
+class PostHoc(ABC):
+    """A debiaser that treats a trained binary model with the validation rows alone; see also posthoc.py.
+
+    Its run has the data, network, training and seed of the run it starts from (RunConfig.start), and never repeats it.
+    """
+
+    family: ClassVar[str] = "intra"
+    gauges_help: ClassVar[Mapping[str, str]] = {}
+    needs_sensitive_at_test: ClassVar[bool] = False
+    tasks: ClassVar[tuple[str, ...]] = ("binary",)
+
+    start: str = control(
+        "erm",
+        choices=STARTS,
+        method=True,
+        group="advanced",
+        help="The trained model it starts from: a method and, where they are not usual, its settings, such as "
+        "adversarial lam=2; with the same network, training and seed.",
+    )
+
+    @abstractmethod
+    def fit(self, model: nn.Module, data: Dataset, run: RunConfig) -> Generator[Event, None, nn.Module]:
+        """Treat a copy of the trained `model`; see Debiaser.fit."""
 
 
 def _events(job: Job) -> Generator[Event, None, list[nn.Module]]:
