@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import multiprocessing
 import os
@@ -11,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from fairness_core.config import Event
+from fairness_core.config import Event, RunConfig
 from fairness_core.store import Store
 from tests.core.conftest import COUNTS, claim_and_start, config, finish_all
 
@@ -252,3 +253,54 @@ def test_confusions_are_the_newest_of_their_stage(store):
     assert list(live) == [second, first]
     np.testing.assert_array_equal(live[first], COUNTS * 2)
     assert list(store.confusions([first, second], "test")) == [first]
+
+
+# -- runs that start from another run's trained model
+
+
+def treated(seed: int = 0) -> RunConfig:
+    """A run that starts from the untreated one with the same seed."""
+    base = {"method": "erm", "method_options": {}}
+    return dataclasses.replace(config(seed, method="reject_option"), base=base)
+
+
+def test_a_run_brings_the_run_it_starts_from_along_and_waits_for_it(store):
+    (run_id,) = store.submit([treated()])
+    (first,) = claim_and_start(store)
+    assert first.config == treated().start
+    assert store.claim(os.getpid()) == []
+    finish_all(store, [first])
+    assert [run.id for run in store.claim(os.getpid())] == [run_id]
+    store.submit([treated(), treated(1)])
+    assert store.run(first.id).status == "done"  # what is trained is not trained again
+
+
+def test_of_a_stack_those_whose_start_is_done_may_begin(store):
+    ids = store.submit([treated(0), treated(1)], vary=["epsilon"])
+    starts = claim_and_start(store)
+    assert {run.config.seed for run in starts} == {0, 1}
+    finish_all(store, [run for run in starts if run.config.seed == 1])
+    assert [run.id for run in store.claim(os.getpid())] == [ids[1]]
+
+
+@pytest.mark.parametrize(
+    ("ending", "word"), [("failed", "failed"), ("cancelled", "was stopped"), (None, "was deleted")]
+)
+def test_a_start_that_will_not_come_ends_the_run_with_a_sentence(store, ending, word):
+    (run_id,) = store.submit([treated()])
+    started = claim_and_start(store)
+    store.reap()
+    assert store.run(run_id).status == "queued"
+    if ending:
+        finish_all(store, started, ending)
+    else:
+        store.delete([started[0].id])
+    store.reap()
+    ended = store.run(run_id)
+    assert ended.status == "failed"
+    assert ended.error == (
+        f"The run {started[0].id}, whose trained model it starts from, {word}; press Train again to repeat both."
+    )
+    store.submit([treated()])
+    assert store.run(started[0].id).status == "queued"
+    assert store.run(run_id).status == "queued"

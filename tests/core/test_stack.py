@@ -41,6 +41,34 @@ def test_values_and_gradients_equal_those_of_the_single_networks(own_rows: bool)
             assert torch.allclose(stack.parameters[name].grad[r], p.grad, atol=1e-12), name  # type: ignore[index, arg-type]
 
 
+@pytest.mark.parametrize("own_rows", [False, True])
+def test_batch_normalisation_is_each_networks_own(own_rows: bool) -> None:
+    torch.manual_seed(3)
+    nets = [
+        Classifier(nn.Sequential(*dense_layers((5, 7, 4), batch_norm=True)), nn.Linear(4, 1)).double() for _ in range(2)
+    ]
+    stack = Stack(nets)
+    for step in range(3):
+        x = torch.randn(2, 11, 5, dtype=torch.double) if own_rows else torch.randn(11, 5, dtype=torch.double)
+        stack.training = step < 2
+        out = stack(x.transpose(1, 2).contiguous() if own_rows else x)
+        for p in stack.leaves:
+            p.grad = None
+        out.square().sum().backward()
+        for r, net in enumerate(nets):
+            net.train(step < 2)
+            net.zero_grad()
+            alone = net(x[r] if own_rows else x)[:, 0]
+            alone.square().sum().backward()
+            assert torch.allclose(out[r, 0], alone, atol=1e-12)
+            for name, p in net.named_parameters():
+                assert torch.allclose(stack.parameters[name].grad[r], p.grad, atol=1e-10), name  # type: ignore[index, arg-type]
+    for r, net in enumerate(nets):
+        kept = stack.network(r).state_dict()
+        for name, value in net.state_dict().items():
+            assert torch.allclose(kept[name].double(), value.double(), atol=1e-6), name
+
+
 def test_written_out_gradient_passes_finite_differences() -> None:
     torch.manual_seed(1)
     x = torch.randn(2, 1, 6, dtype=torch.double, requires_grad=True)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import sqlite3
 import threading
 
 import numpy as np
 import pytest
 
+from fairness_core import scores
 from fairness_core import store as store_module
 from fairness_core.config import Event, UserError, content_hash
-from fairness_core.store import Store, code_hash
+from fairness_core.datasets import Split
+from fairness_core.store import Scores, Store, code_hash
 from tests.core.conftest import COUNTS, claim_and_start, config, finish_all
 
 # -- reading
@@ -163,12 +166,56 @@ def test_everything_is_there_after_a_restart(store):
     np.testing.assert_array_equal(again.confusions([run_id], "test")[run_id], COUNTS)
 
 
-@pytest.mark.parametrize("version", [2, 99])
+@pytest.mark.parametrize("version", [3, 99])
 def test_a_store_of_another_format_is_refused_in_one_sentence(store, version):
     with sqlite3.connect(store.root / "store.db") as db:
         db.execute(f"PRAGMA user_version={version}")
-    with pytest.raises(UserError, match=f"has format {version} and this program reads format 1; name another folder"):
+    with pytest.raises(UserError, match=f"has format {version} and this program reads format 2; name another folder"):
         Store(store.root)
+
+
+def test_a_store_of_the_first_format_is_brought_up_to_date_with_its_runs(store):
+    (run_id,) = store.submit([config()])
+    store.close()
+    with sqlite3.connect(store.root / "store.db") as db:
+        db.executescript("ALTER TABLE runs DROP COLUMN needs; PRAGMA user_version=1;")
+    again = Store(store.root)
+    assert again.run(run_id).status == "queued"
+    assert [run.id for run in again.claim(os.getpid())] == [run_id]
+
+
+def test_scores_come_back_as_they_were_saved_and_go_with_their_run(store):
+    (run_id,) = store.submit([config()])
+    assert store.scores(run_id) == {}
+    rng = np.random.default_rng(0)
+    score = rng.random(7, np.float32)
+    y, s = rng.integers(0, 2, 7), np.array([0, 1, 299, 0, 1, 2, 3])
+    sure, drawn = (score > 0.5).astype(np.float32), np.array([0, 0.25, 1, 1, 0, 0.5, 1], np.float32)
+    answers = {"validation": Scores(score, y, s, sure, 7), "test": Scores(score, y, s, drawn, 70)}
+    scores.save(store.scores_path(run_id), answers)
+    found = store.scores(run_id)
+    for split, kept in answers.items():
+        for name in ("score", "y", "s", "decision"):
+            np.testing.assert_array_equal(getattr(found[split], name), getattr(kept, name))
+    assert (found["validation"].of, found["test"].of) == (7, 70)
+    store.scores_path(run_id).write_bytes(b"spoilt")
+    assert store.scores(run_id) == {}
+    store.delete([run_id])
+    assert not store.scores_path(run_id).exists()
+
+
+def test_of_a_large_split_a_fixed_sample_of_rows_is_kept(monkeypatch):
+    monkeypatch.setattr(scores, "MOST_ROWS", 4)
+    rows = np.arange(9)
+    split = Split(np.zeros((9, 1), np.float32), rows % 2, rows % 3)
+    event = Event("test", 1, 1, {"tau": 0.25}, None, (rows / 8).astype(np.float32))
+    kept = scores.of_event(event, split)
+    assert (len(kept), kept.of) == (4, 9)
+    places = (kept.score * 8).astype(int)
+    assert (np.diff(places) > 0).all()
+    np.testing.assert_array_equal(kept.y, places % 2)
+    np.testing.assert_array_equal(kept.decision, places > 2)
+    assert scores.of_event(Event("test", 1, 1), split) is None
 
 
 def test_a_file_that_is_no_store_is_refused_in_one_sentence(tmp_path):

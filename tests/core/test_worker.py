@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
@@ -27,6 +29,35 @@ def test_a_run_ends_with_events_weights_and_what_a_page_needs(store):
     assert run.info["n_test"] == 16_281
     assert run.info["device"] == "cpu"
     assert run.info["job_seconds"] == run.info["seconds"] * run.info["job_runs"]
+
+
+def test_what_the_model_said_about_every_row_is_kept(store):
+    def fit(configs, **where):
+        for stage, n in (("validation", 6512), ("test", 16_281)):
+            scores = np.linspace(0, 1, n, dtype=np.float32)
+            yield [(0, Event(stage, STEPS, STEPS, {"tau": 0.75}, COUNTS, scores))]
+        return _networks(1)
+
+    (run_id,) = run_inline([config()], store, fit=fit)
+    kept = store.scores(run_id)
+    assert (len(kept["validation"]), len(kept["test"])) == (6512, 16_281)
+    assert kept["test"].decision.mean() == pytest.approx(0.25, abs=1e-3)
+    assert kept["test"].y.mean() == pytest.approx(0.236, abs=1e-3)  # the rows of Adult's own test file
+
+
+def test_a_run_that_starts_from_another_finds_its_weights(store):
+    base = {"method": "erm", "method_options": {}}
+    treated = dataclasses.replace(config(method="reject_option"), base=base)
+    found = {}
+
+    def fit(configs, weights, **where):
+        for c in configs:
+            found[c.method] = c.start and weights(c.start.id).exists()
+        return (yield from fake_fit(configs))
+
+    assert run_inline([treated], store, fit=fit) == [treated.id]
+    assert found == {"erm": None, "reject_option": True}
+    assert store.run(treated.start.id).status == "done"
 
 
 def test_flags_are_those_of_the_test_split(store):
