@@ -8,6 +8,7 @@ rounding (tests/core/test_stack.py).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -49,3 +50,24 @@ class Adam:
 
 def _flat_grad(p: Tensor) -> Tensor:
     return torch.zeros_like(p).flatten() if p.grad is None else p.grad.reshape(-1)
+
+
+def project(task: Sequence[Tensor], adversary: Sequence[Tensor], lam: Tensor, scope: str) -> list[Tensor]:
+    """g = task - proj_adversary(task) - lam * adversary, for every replica by itself.
+
+    task, adversary: gradients (R, ...) of the same tensors; lam (R,). Where the adversary's gradient vanishes
+    (squared norm under 1e-12) the projection is left out, since its direction is noise.
+    """
+    dots = [_dot(u, v) for u, v in zip(task, adversary, strict=True)]
+    norms = [_dot(v, v) for v in adversary]
+    if scope == "global":
+        dots, norms = [torch.stack(dots).sum(0)] * len(dots), [torch.stack(norms).sum(0)] * len(norms)
+    out = []
+    for u, v, dot, norm in zip(task, adversary, dots, norms, strict=True):
+        along = torch.where(norm < 1e-12, 0.0, dot / norm.clamp(min=1e-12))
+        out.append(u - (along + lam).view(-1, *[1] * (v.dim() - 1)) * v)
+    return out
+
+
+def _dot(u: Tensor, v: Tensor) -> Tensor:
+    return (u * v).flatten(1).sum(1)

@@ -16,6 +16,7 @@ from fairness_core.config import Event, Option, RunConfig, resolve
 from fairness_core.datasets import load
 from fairness_core.datasets.celeba import AEDA_TARGETS
 from fairness_core.experiment import fit
+from fairness_core.intra_tables import intra_table1, intra_tabular
 
 FFB_TRAINING = {"epochs": 100, "max_steps": 150, "batch_size": 1024, "lr": 1e-2, "lr_step": 50}
 Table = Callable[[bool, "Path | str | None"], dict[str, Any]]
@@ -147,4 +148,6 @@ def summary(fractions: list[float]) -> dict[str, Any]:
 TABLES: dict[str, Table] = {
     **{name: functools.partial(benchmark.run, name) for name, benchmark in BENCHMARKS.items()},
     "aeda-figure2": aeda_figure2,
+    "intra-tabular": intra_tabular,
+    "intra-table1": intra_table1,
 }

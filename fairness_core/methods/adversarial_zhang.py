@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from fairness_core.batches import Batch, task_loss
 from fairness_core.config import control
 from fairness_core.methods.base import NOTIONS, PredictionAdversary, adversary_input, adversary_loss, register
+from fairness_core.optimizer import project
 from fairness_core.training import Learner
 
 GRID = (0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1, 1.5, 2, 3, 4, 5)
@@ -70,24 +70,3 @@ class AdversarialZhang(PredictionAdversary):
         model.optimizer.step()
         adversary.optimizer.step()
         return {"loss": loss.detach(), "adversary_loss": loss_a.detach()}
-
-
-def project(task: Sequence[Tensor], adversary: Sequence[Tensor], lam: Tensor, scope: str) -> list[Tensor]:
-    """g = task - proj_adversary(task) - lam * adversary, for every replica by itself.
-
-    task, adversary: gradients (R, ...) of the same tensors; lam (R,). Where the adversary's gradient vanishes
-    (squared norm under 1e-12) the projection is left out, since its direction is noise.
-    """
-    dots = [_dot(u, v) for u, v in zip(task, adversary, strict=True)]
-    norms = [_dot(v, v) for v in adversary]
-    if scope == "global":
-        dots, norms = [torch.stack(dots).sum(0)] * len(dots), [torch.stack(norms).sum(0)] * len(norms)
-    out = []
-    for u, v, dot, norm in zip(task, adversary, dots, norms, strict=True):
-        along = torch.where(norm < 1e-12, 0.0, dot / norm.clamp(min=1e-12))
-        out.append(u - (along + lam).view(-1, *[1] * (v.dim() - 1)) * v)
-    return out
-
-
-def _dot(u: Tensor, v: Tensor) -> Tensor:
-    return (u * v).flatten(1).sum(1)

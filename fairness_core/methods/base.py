@@ -18,13 +18,16 @@ from torch import Tensor, nn
 from fairness_core.batches import Batch, row_losses
 from fairness_core.config import Budget, Event, RunConfig, control
 from fairness_core.datasets import Dataset
+from fairness_core.metrics import EPSILON
 from fairness_core.models import dense, n_logits, seeded
+from fairness_core.thresholds import KINDS, MEASURES, Objective
 from fairness_core.training import Job, Learner, train
 
 FAMILIES = ("untreated", "in", "intra", "post", "pre")  # what a method changes: the training, the weights, ...
 STARTS = ("erm", *(f"adversarial{kind}" for kind in ("", "_grl", "_zhang")), "parity")  # whose models are treated
 STARTS += ("undersampling", "oversampling", "reweighing")
 NOTIONS = ("demographic_parity", "equalized_odds", "equal_opportunity")
+EPSILONS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2)  # that a sweep visits
 T = TypeVar("T")
 
 
@@ -194,3 +197,26 @@ class PredictionAdversary(InProcessing):
 def guessed_groups(guess: Tensor) -> Tensor:
     """The group the adversary names, (R, rows), from its logits (R, 1 or groups, rows)."""
     return (guess[:, 0] > 0).long() if guess.shape[1] == 1 else guess.argmax(1)
+
+
+@dataclass(frozen=True)
+class Intra(PostHoc):
+    """The shared half of intra-processing (Savani, White, Govindarajulu 2020): new weights and a threshold, found on
+    the validation rows, for a model that needs no group when it decides."""
+
+    epsilon: float = control(
+        EPSILON, 0.0, 1.0, symbol="ε", tradeoff=True, grid=EPSILONS, help="The gap must stay below it on validation."
+    )
+    measure: str = control(MEASURES[0], choices=MEASURES, help="How the gap is measured.")
+    margin: float = control(0.01, 0.0, 0.1, help="How much inside ε the search asks for.", symbol="δ", group="advanced")
+    objective: str = control(
+        "lexicographic",
+        choices=KINDS,
+        help="What is maximised. threshold: φ, balanced accuracy if the gap is below ε, else 0; sharp: the same with a "
+        "steep slope; lexicographic: feasible first, then balanced accuracy, or the smaller gap where none is.",
+        group="advanced",
+    )
+
+    @property
+    def goal(self) -> Objective:
+        return Objective(self.measure, self.epsilon, self.margin, self.objective)
