@@ -22,12 +22,14 @@ class Batch:
     """Rows of one step.
 
     Shared by all replicas: x (rows, ...), y and s (rows,). Each replica its own: x (R, D, rows) or, for images,
-    (R, rows, channels, height, width), y and s (R, rows). Several targets: y (1 or R, targets, rows).
+    (R, rows, channels, height, width), y and s (R, rows). Several targets: y (1 or R, targets, rows). w: how much the
+    rows count in the task's loss, (rows,) or (R, rows), or None: all alike.
     """
 
     x: Tensor
     y: Tensor
     s: Tensor
+    w: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,22 @@ class Scale:
 
 @dataclass(frozen=True)
 class Rows:
-    """One split as tensors: x as it is stored (bytes stay bytes until they are batched), y (n,) or (n, A), s (n,)."""
+    """One split as tensors: x as it is stored (bytes stay bytes until they are batched), y (n,) or (n, A), s (n,), and
+    weights w (n,), (R, n) or None."""
 
     x: Tensor
     y: Tensor
     s: Tensor
     dtype: torch.dtype
+    w: Tensor | None = None
 
     @classmethod
     def of(cls, split: Split, dtype: torch.dtype, scale: Scale) -> Rows:
         x, y = torch.from_numpy(split.x), torch.from_numpy(split.y)
         x = x if x.dtype == torch.uint8 else x.to(dtype)
         y = ((y - scale.mean) / scale.sd).to(dtype) if y.is_floating_point() else y
-        return cls(x, y, torch.from_numpy(split.s), dtype)
+        w = None if split.w is None else torch.from_numpy(split.w).to(dtype)
+        return cls(x, y, torch.from_numpy(split.s), dtype, w)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -71,7 +76,8 @@ class Rows:
             x = x.to(self.dtype).div_(255)
         if x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        return Batch(x, y.t().unsqueeze(0) if y.dim() == 2 else y, self.s[rows])
+        w = None if self.w is None else self.w[..., rows]
+        return Batch(x, y.t().unsqueeze(0) if y.dim() == 2 else y, self.s[rows], w)
 
 
 def side_by_side(parts: Sequence[Batch]) -> Batch:
@@ -79,7 +85,9 @@ def side_by_side(parts: Sequence[Batch]) -> Batch:
     x = torch.stack([part.x for part in parts])
     y = torch.stack([part.y[0] if part.y.dim() == 3 else part.y for part in parts])
     s = torch.stack([part.s for part in parts])
-    return Batch(x.transpose(1, 2).contiguous() if x.dim() == 3 else x, y, s)
+    weights = [part.w for part in parts if part.w is not None]
+    w = torch.stack(weights) if weights else None
+    return Batch(x.transpose(1, 2).contiguous() if x.dim() == 3 else x, y, s, w)
 
 
 def minibatches(n: int, size: int, seed: int) -> Iterator[Tensor]:
@@ -89,9 +97,12 @@ def minibatches(n: int, size: int, seed: int) -> Iterator[Tensor]:
         yield from torch.split(torch.randperm(n, generator=generator), size)
 
 
-def task_loss(logits: Tensor, y: Tensor) -> Tensor:
-    """Mean loss of every replica, (R,). logits (R, 1 or T, rows); y as in Batch."""
-    return row_losses(logits, y).mean(1)
+def task_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Mean loss of every replica, (R,), over the rows as they are weighted. logits (R, 1 or T, rows)."""
+    losses = row_losses(logits, batch.y)
+    if batch.w is None:
+        return losses.mean(1)
+    return (losses * batch.w).sum(1) / batch.w.sum(-1)
 
 
 def row_losses(logits: Tensor, y: Tensor) -> Tensor:

@@ -6,14 +6,16 @@ import os
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from fairness_core.config import Budget, RunConfig, UserError
+from fairness_core.config import Budget, RunConfig, UserError, complete, controls_of, split_method
 from fairness_core.datasets import Dataset, load
-from fairness_core.methods import METHODS, InProcessing
+from fairness_core.methods import METHODS, InProcessing, PostHoc, PreProcessing
 from fairness_core.models import MODELS
 from fairness_core.training import Events, Job, Training, train
 
@@ -43,6 +45,7 @@ def fit(
     data = [load(c.dataset, c.dataset_options, data_dir, tables) for c in configs]
     for config, loaded in zip(configs, data, strict=True):
         check_task(config.method, loaded)
+    data = prepared(configs, data)
     given = dict(starts or {})
     for config, loaded in zip(configs, data, strict=True):
         if config.start and config.start.id not in given:
@@ -50,7 +53,7 @@ def fit(
             given[config.start.id] = (
                 trained(config.start, loaded, path) if path else _now(config.start, data_dir, tables, dtype)
             )
-    stacks = plan(configs, [d.train.x.shape[1:] for d in data])
+    stacks = plan(configs, [d.train.x.shape[1:] for d in data], [(len(d.train), id(d.train.y)) for d in data])
     stop = threading.Event()
     trainings = [
         (rows, _start([configs[i] for i in rows], [data[i] for i in rows], given, live, dtype, stop)) for rows in stacks
@@ -94,29 +97,58 @@ def check_task(method: str, data: Dataset) -> None:
         raise UserError(f"Method {method} cannot handle {what}; choose another target, or one of {able}.")
 
 
-def plan(configs: Sequence[RunConfig], shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
+def prepared(configs: Sequence[RunConfig], data: Sequence[Dataset]) -> list[Dataset]:
+    """The data with each configuration's training rows as its method or its `prepare` setting makes them; made once
+    for configurations that agree, so that those still share their rows. UserError when both are asked for."""
+    made: dict[tuple[int, str, str, int], Dataset] = {}
+    out = []
+    for config, loaded in zip(configs, data, strict=True):
+        text = str(config.training.get("prepare", "none"))
+        method: Any = METHODS[config.method](**config.method_options)
+        if isinstance(method, PreProcessing) and text != "none":
+            raise UserError(
+                f"{method.title} prepares the rows itself, and prepare = {text} would do so first; set one of the two."
+            )
+        if text != "none" and not isinstance(method, PostHoc):  # what is trained already was prepared for
+            name, options = split_method(text)
+            method = METHODS[name](**complete(controls_of(METHODS[name]), options, f"method {name}"))
+            check_task(name, loaded)
+        if isinstance(method, PreProcessing):
+            key = (id(loaded), method.name, str(method), config.seed)
+            if key not in made:
+                made[key] = replace(loaded, train=method.prepare(loaded, config.seed))
+            loaded = made[key]
+        out.append(loaded)
+    return out
+
+
+def plan(
+    configs: Sequence[RunConfig], shapes: Sequence[tuple[int, ...]], rows: Sequence[tuple[int, int]] | None = None
+) -> list[list[int]]:
     """Which configurations form a stack: index lists that cover all.
 
     Runs of one seed share their batches, so they go together, in stacks of at most STACK_SIZE and, if they are enough,
     at least one per core. Seeds with a single run each are stacked across seeds, as far as their rows have one shape.
-    Networks for pictures gain nothing from a stack. shapes: of one row of each configuration's data.
+    Networks for pictures gain nothing from a stack. shapes: of one row of each configuration's data; rows: how many
+    training rows it has, and a number that is equal where these are the same rows.
     """
+    rows = rows or [(0, 0)] * len(configs)
     if len(shapes[0]) > 1 or not issubclass(METHODS[configs[0].method], InProcessing):
         return [[i] for i in range(len(configs))]
-    by_seed: dict[tuple[int, str], list[int]] = {}
+    by_seed: dict[tuple[int, str, tuple[int, int]], list[int]] = {}
     for i, c in enumerate(configs):
-        by_seed.setdefault((c.seed, str(sorted(c.dataset_options.items()))), []).append(i)
+        by_seed.setdefault((c.seed, str(sorted(c.dataset_options.items())), rows[i]), []).append(i)
     families = list(by_seed.values())
-    if all(len(rows) == 1 for rows in families):
+    if all(len(family) == 1 for family in families):
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for (i,) in families:
-            by_shape.setdefault(shapes[i], []).append(i)
+            by_shape.setdefault((*shapes[i], rows[i][0]), []).append(i)
         families = list(by_shape.values())
     size = min(STACK_SIZE, max(8, -(-len(configs) // cores())))
     out: list[list[int]] = []
-    for rows in families:
-        parts = -(-len(rows) // size)
-        out += [rows[k::parts] for k in range(parts)]
+    for family in families:
+        parts = -(-len(family) // size)
+        out += [family[k::parts] for k in range(parts)]
     return out
 
 

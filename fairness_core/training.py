@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -115,13 +115,20 @@ class Job:
 
     @property
     def shared_rows(self) -> bool:
-        """Do all replicas see the same batches?"""
-        return len(set(self.seeds)) == 1 and all(d is self.data[0] for d in self.data)
+        """Do all replicas see the same batches? Their weights may differ."""
+        same = self.data[0].train
+        return len(set(self.seeds)) == 1 and all(d.train.x is same.x and d.train.y is same.y for d in self.data)
 
     def rows(self, role: str) -> list[Rows]:
         """A split of every replica's data ("train", "validation", "test"); of the one data set when they share it."""
-        own: list[Split] = [getattr(d, role) for d in self.data[: 1 if self.shared_rows else None]]
-        return [Rows.of(split, self.dtype, self.scale) for split in own]
+        own: list[Split] = [getattr(d, role) for d in self.data]
+        if not self.shared_rows:
+            return [Rows.of(split, self.dtype, self.scale) for split in own]
+        shared = Rows.of(own[0], self.dtype, self.scale)
+        weights = [split.w for split in own if split.w is not None]
+        if len({id(w) for w in weights}) > 1:
+            shared = replace(shared, w=torch.from_numpy(np.stack(weights)).to(self.dtype))
+        return [shared]
 
 
 def train(job: Job) -> Training:

@@ -67,7 +67,7 @@ class Adversarial(PredictionAdversary):
         seen = adversary_input(self.notion, logits, batch.y, len(learner.group_shares))
         for _ in range(self.adversary_steps):
             adversary.descend(adversary_loss(self.notion, adversary.net(seen.detach()), batch))
-        loss = task_loss(logits, batch.y)
+        loss = task_loss(logits, batch)
         fooled = adversary_loss(self.notion, adversary.net.frozen(seen), batch)
         reward = torch.minimum(fooled, group_entropy(self.notion, learner.group_shares))
         model.descend(loss - learner.lam * reward)

@@ -53,7 +53,7 @@ class AdversarialGRL(InProcessing):
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
         model, adversary = learner.model, learner.adversary
         h = model.net.features(batch.x)
-        loss = task_loss(model.net.head(h), batch.y)
+        loss = task_loss(model.net.head(h), batch)
         lam = learner.lam * (2 / (1 + math.exp(-10 * progress)) - 1)
         guess = adversary.net(Reversed.apply(h, lam.view(-1, 1, 1)))
         weights = (1 / learner.group_shares.sum(0).clamp(min=1e-12))[batch.s]

@@ -58,7 +58,7 @@ class AdversarialZhang(PredictionAdversary):
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
         model, adversary = learner.model, learner.adversary
         logits = model.net(batch.x)
-        loss = task_loss(logits, batch.y)
+        loss = task_loss(logits, batch)
         seen = adversary_input(self.notion, logits, batch.y, len(learner.group_shares))
         loss_a = adversary_loss(self.notion, adversary.net(seen), batch)
         own, theirs = model.net.leaves, adversary.net.leaves

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from fairness_core.batches import Batch, row_losses
+from fairness_core.batches import Batch, row_losses, task_loss
 from fairness_core.config import Budget, Event, RunConfig, control
-from fairness_core.datasets import Dataset
+from fairness_core.datasets import Dataset, Split
 from fairness_core.metrics import EPSILON
 from fairness_core.models import dense, n_logits, seeded
 from fairness_core.thresholds import KINDS, MEASURES, Objective
@@ -84,6 +84,28 @@ class InProcessing(ABC):
         budget = Budget(**run.training)  # type: ignore[arg-type]
         networks = yield from _events(Job([self], [model], [run.seed], [data], budget))
         return networks[0]
+
+
+@dataclass(frozen=True)
+class PreProcessing(InProcessing):
+    """A debiaser that changes which training rows are seen or how much they count, and then trains with the plain loss.
+    As the training setting `prepare` it comes before any other method that trains."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    family: ClassVar[str] = "pre"
+
+    @abstractmethod
+    def prepare(self, data: Dataset, seed: int) -> Split:
+        """The training rows as they are to be seen; NotApplicable when there is no such way."""
+
+    def fit(self, model: nn.Module, data: Dataset, run: RunConfig) -> Generator[Event, None, nn.Module]:
+        return super().fit(model, replace(data, train=self.prepare(data, run.seed)), run)
+
+    def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
+        loss = task_loss(learner.model.net(batch.x), batch)
+        learner.model.descend(loss)
+        return {"loss": loss.detach()}
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,6 @@ class ERM(InProcessing):
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "multilabel", "regression")
 
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
-        loss = task_loss(learner.model.net(batch.x), batch.y)
+        loss = task_loss(learner.model.net(batch.x), batch)
         learner.model.descend(loss)
         return {"loss": loss.detach()}

@@ -44,7 +44,7 @@ class Parity(InProcessing):
 
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
         logits = learner.model.net(batch.x)
-        loss = task_loss(logits, batch.y)
+        loss = task_loss(logits, batch)
         gap = score_gap(self.notion, logits, batch, *learner.group_shares.shape)
         learner.model.descend(loss + learner.lam * gap)
         return {"loss": loss.detach(), "fairness_loss": gap.detach()}

@@ -91,7 +91,7 @@ class ZhangFinetune(Intra):
         net.training = True
         h = net.features(batch.x)
         own = net.leaves
-        task = torch.autograd.grad(task_loss(net.head(h), batch.y).sum(), own, retain_graph=True)
+        task = torch.autograd.grad(task_loss(net.head(h), batch).sum(), own, retain_graph=True)
         against = row_losses(adversary.net.frozen(h), batch.s).mean()
         theirs = torch.autograd.grad(against, own, allow_unused=True)
         filled = [torch.zeros_like(p) if g is None else g for p, g in zip(own, theirs, strict=True)]

@@ -9,7 +9,7 @@ import pytest
 from fairness_core import intra_tables, metrics
 from fairness_core.config import Event
 from fairness_core.datasets import Dataset
-from fairness_core.intra_tables import INTRA, METHODS, POST, Result, best_threshold, finding, row
+from fairness_core.intra_tables import INTRA, POST, TREATMENTS, Result, best_threshold, finding, row
 from tests.tiny import tiny_dataset
 
 GOOD = Result(0.7, 0.01, 0.7, True, False, 1.0)
@@ -62,7 +62,7 @@ def test_every_treatment_of_the_table_exists_and_gets_the_measure_where_it_takes
     known = intra_tables.catalogue.build()
     problem = dataclasses.replace(intra_tables.TABLES[0], measure="average_odds_difference")
     (start,) = problem.starts(known, [3])
-    for name in METHODS:
+    for name in TREATMENTS:
         (config,) = problem.treated(known, name, [3])
         assert config.start == start
         assert config.method_options.get("measure", problem.measure) == problem.measure

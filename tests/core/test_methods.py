@@ -11,15 +11,15 @@ import torch
 from fairness_core import metrics
 from fairness_core.config import Budget, Event, RunConfig, complete, controls_of
 from fairness_core.datasets import Dataset
-from fairness_core.methods import METHODS, InProcessing
+from fairness_core.methods import METHODS, PostHoc, PreProcessing
 from fairness_core.methods.adversarial_grl import Reversed
 from fairness_core.methods.adversarial_zhang import project
 from fairness_core.models import MLP
 from fairness_core.training import Job, train
 from tests.tiny import tiny_dataset
 
-ALL = sorted(METHODS)
-GRADIENT = [name for name in ALL if issubclass(METHODS[name], InProcessing)]
+ALL = sorted(name for name, method in METHODS.items() if not issubclass(method, PostHoc))  # those: test_posthoc.py
+GRADIENT = [name for name in ALL if not issubclass(METHODS[name], PreProcessing)]  # those: test_preparation.py
 SHORT = Budget(epochs=2, batch_size=64)
 
 

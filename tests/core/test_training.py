@@ -108,5 +108,5 @@ def test_the_best_weights_on_validation_are_kept_and_never_do_worse_there() -> N
         list(train(made))
         batch = made.rows("validation")[0].take(slice(None))
         made.learner.model.net.training = False
-        losses.append(task_loss(made.learner.model.net(batch.x), batch.y).detach())
+        losses.append(task_loss(made.learner.model.net(batch.x), batch).detach())
     assert (losses[1] < losses[0]).all()

@@ -1,0 +1,40 @@
+"""Over-sampling: of the groups that are rare in a class rows are repeated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fairness_core import preparation
+from fairness_core.config import control
+from fairness_core.datasets import Dataset, Split
+from fairness_core.methods.base import PreProcessing, register
+
+GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+
+
+@register
+@dataclass(frozen=True)
+class Oversampling(PreProcessing):
+    """Within every class rows of the smaller groups are repeated at random, until every group is at least r times as
+    large as the largest; at r = 1 all groups of a class are equally large. An epoch grows accordingly."""
+
+    name: ClassVar[str] = "oversampling"
+    title: ClassVar[str] = "Over-sampling"
+    paper: ClassVar[str] = (
+        "Kamiran, Calders, Data preprocessing techniques for classification, KAIS 2012; AEDA baseline"
+    )
+    formula: ClassVar[str] = r"n_{t,s} = \max\bigl(N_{t,s},\ r \max_{s'} N_{t,s'}\bigr)"
+
+    ratio: float = control(
+        1.0, 0.01, 1.0, symbol="r", tradeoff=True, grid=GRID,
+        help="Smallest group of a class over the largest one, after sampling; what is better balanced already stays.",
+    )  # fmt: skip
+    equal_classes: str = control(
+        "no", choices=("no", "yes"), help="Make all cells of class and group equally large?", group="advanced"
+    )
+
+    def prepare(self, data: Dataset, seed: int) -> Split:
+        N = preparation.full_cells(data.train, data.classes, data.groups, self.title)
+        sizes = preparation.oversampled(N, self.ratio, self.equal_classes == "yes")
+        return preparation.sampled(data.train, sizes, seed)
