@@ -63,7 +63,7 @@ class AdversarialFinetune(Intra):
     critic_sees_labels: str = control(
         "yes",
         choices=("yes", "no"),
-        help="Are class and group shown to the critic as well (ours)? The authors' critic sees features alone: on tables "
+        help="Are class and group shown to the critic as well (ours)? The authors' sees features alone: on tables "
         "its R² stays near 0, and the network is hardly steered.",
         group="advanced",
     )
