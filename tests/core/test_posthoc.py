@@ -319,8 +319,11 @@ def test_inside_the_band_the_loss_is_the_plain_one_and_outside_it_grows_with_lam
 
 
 def test_a_critic_that_sees_the_groups_learns_the_bias_of_a_batch(data: Dataset, model: nn.Module) -> None:
-    made, _ = duel(data, model, batch=128, critic_steps=800, critic_lr=3e-3)
-    assert made.teach()["critic_r2"] > 0.1
+    found = []
+    for seed in (0, 1):  # over four seeds 0.53 to 0.91; half as many steps leave it at 0.1 to 0.4
+        method = AdversarialFinetune(split=0.0, batch=64, critic_steps=3000, critic_lr=1e-3)
+        found.append(Duel(method, Tuned(model, data, 0.0, method.lr, 0, method.goal), 2, seed).teach()["critic_r2"])
+    assert np.mean(found) > 0.3
 
 
 def test_the_pooled_critic_does_not_mind_the_order_of_rows() -> None:

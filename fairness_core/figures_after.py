@@ -1,0 +1,223 @@
+"""Figures of what a treatment did: who gained and who lost, weights moved, and the trials of a search. DataFrame ->
+plotly Figure, under the rules of figures.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from fairness_core import palette
+from fairness_core.data_figures import axis_title, error_bars, left_margin, names_axis
+from fairness_core.figures import BETTER, GRID, axis_range, base_layout, plain, rgba
+
+PALE = 0.3
+SEEN = 0.55  # opacity of a trial that was not kept
+
+
+def flipped(bars: pd.DataFrame, *, positive: str) -> go.Figure:
+    """Who gained (to the right) and who lost (to the left) the favourable decision, and the net change.
+
+    bars: group, n, gained_deserving, gained_undeserving, lost_deserving, lost_undeserving, gained, gained_low,
+    gained_high, lost, lost_low, lost_high, change, change_low, change_high; all per 1,000 people of the group. Filled:
+    people whose true class is `positive`; hatched: the others. The diamond is the net change with its paired interval.
+    """
+    groups = bars["group"].astype(str).tolist()
+    places = np.arange(len(groups))
+    colours = [palette.group_colour(i) for i in range(len(groups))]
+    figure = go.Figure()
+    for sign, way in ((1, "gained"), (-1, "lost")):
+        for kind in ("deserving", "undeserving"):
+            share = bars[f"{way}_{kind}"].to_numpy(dtype=float)
+            figure.add_bar(
+                x=sign * share, y=places, orientation="h", width=0.5, meta=f"{way}_{kind}", hoverinfo="text",
+                hovertext=_told_flips(bars, way, kind, positive), marker=_filling(colours, kind == "deserving"),
+            )  # fmt: skip
+        total, low, high = (bars[f"{way}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
+        ends = error_bars(total, low, high) if sign > 0 else error_bars(-total, -high, -low)
+        figure.add_scatter(
+            x=sign * total, y=places, mode="markers+text", meta=way, hoverinfo="skip", error_x=ends,
+            text=[f"{sign * round(v):+d}".replace("-", "\N{MINUS SIGN}") if np.isfinite(v) else "" for v in total],
+            textposition="top center", marker={"size": 1, "color": palette.INK}, cliponaxis=False,
+        )  # fmt: skip
+    _draw_net(figure, bars, places)
+    figure.update_layout(base_layout(barmode="relative", bargap=0.3))
+    left = names_axis(figure, [f"{g} (n = {n:,.0f})" for g, n in zip(groups, bars["n"], strict=True)])
+    figure.update_layout(margin={"l": left, "r": 26, "t": 26, "b": 46})
+    reach = 1.15 * float(np.nanmax(np.append(bars[["gained_high", "lost_high"]].to_numpy(dtype=float), 5.0)))
+    figure.update_xaxes(
+        title=axis_title("people per 1,000 of the group"), range=[-reach, reach], nticks=9, gridcolor=GRID,
+        zeroline=True, zerolinecolor=palette.INK, zerolinewidth=1.5,
+    )  # fmt: skip
+    for text, x, anchor in (("◀ lost the favourable decision", 0, "left"), ("gained it ▶", 1, "right")):
+        figure.add_annotation(
+            text=text, xref="paper", yref="paper", x=x, y=1, xanchor=anchor, yanchor="bottom", yshift=4,
+            showarrow=False, font={"size": 12, "color": palette.UNTREATED},
+        )  # fmt: skip
+    return figure
+
+
+def _filling(colours: list[str], filled: bool) -> dict[str, Any]:
+    if filled:
+        return {"color": colours, "line": {"width": 0}}
+    pale = [rgba(c, PALE) for c in colours]
+    hatch = {"shape": "/", "fgcolor": colours, "bgcolor": pale, "size": 6, "solidity": 0.25, "fillmode": "replace"}
+    return {"color": pale, "line": {"width": 1, "color": colours}, "pattern": hatch}
+
+
+def _draw_net(figure: go.Figure, bars: pd.DataFrame, places: np.ndarray) -> None:
+    change, low, high = (bars[f"change{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
+    figure.add_scatter(
+        x=change, y=places + 0.38, mode="markers", meta="change", error_x=error_bars(change, low, high),
+        marker={"symbol": "diamond", "size": 9, "color": palette.INK}, cliponaxis=False, hoverinfo="text",
+        hovertext=[f"net change {c:+.1f} per 1,000 ({a:+.1f} to {b:+.1f})" for c, a, b in
+                   zip(change, low, high, strict=True)],
+    )  # fmt: skip
+
+
+def _told_flips(bars: pd.DataFrame, way: str, kind: str, positive: str) -> list[str]:
+    truth = plain(positive) if kind == "deserving" else f"not {plain(positive)}"
+    return [
+        f"<b>{plain(row['group'])}</b>, {truth}<br>{row[f'{way}_{kind}']:.1f} per 1,000 {way} the favourable decision"
+        f"<br>{way} in all: {row[way]:.1f} ({row[f'{way}_low']:.1f} to {row[f'{way}_high']:.1f})"
+        for row in bars.to_dict("records")
+    ]
+
+
+def weights_moved(table: pd.DataFrame, *, colour: str) -> go.Figure:
+    """How far every parameter tensor moved, as a share of its size; one bar per tensor from input to output.
+
+    table: parameter, moved (||after - before|| / ||before||).
+    """
+    names, moved = table["parameter"].astype(str).tolist(), table["moved"].to_numpy(dtype=float)
+    figure = go.Figure()
+    figure.add_bar(
+        x=moved, y=np.arange(len(names)), orientation="h", width=0.62, meta="moved", marker={"color": colour},
+        text=[f" {m:.1%}" for m in moved], textposition="outside", cliponaxis=False, hoverinfo="text",
+        hovertext=[f"{plain(n)}: moved by {m:.2%} of its norm" for n, m in zip(names, moved, strict=True)],
+    )  # fmt: skip
+    figure.update_layout(base_layout())
+    left = names_axis(figure, names) if names else left_margin(names)[0]
+    figure.update_layout(margin={"l": left, "r": 58, "t": 4, "b": 46})
+    figure.update_xaxes(
+        title=axis_title("length of the change / length of the weights"), tickformat=".0%", nticks=6,
+        range=[0, 1.05 * max(float(np.nanmax(moved, initial=0.0)), 1e-3)],
+    )  # fmt: skip
+    return figure
+
+
+def trials(points: pd.DataFrame, *, epsilon: float, gap_title: str, colour: str, marker: str = "circle") -> go.Figure:
+    """Every trial of a search as a point in (|μ|, ρ) on validation rows, the feasible band shaded.
+
+    points: kind ("trial", "first", "kept" or "before"), gap, gain, trivial, hover. Filled: under ε; hollow: not;
+    crossed: nearly one decision for everyone. "first": the weights it came with; "kept": ringed; "before": grey.
+    """
+    figure = go.Figure()
+    own = points[points["kind"] == "trial"]
+    gap = own["gap"].to_numpy(dtype=float)
+    shapes = [
+        "x-thin-open" if trivial else marker + "-open" * bool(g >= epsilon)
+        for g, trivial in zip(gap, own["trivial"].to_numpy(dtype=bool), strict=True)
+    ]
+    figure.add_scatter(
+        x=gap, y=own["gain"].to_numpy(dtype=float), mode="markers", meta="trials", hoverinfo="text",
+        hovertext=own["hover"].tolist(),
+        marker={"symbol": shapes, "size": 8, "color": colour, "opacity": SEEN, "line": {"color": colour, "width": 1.5}},
+    )  # fmt: skip
+    for kind, name, mark in (
+        ("first", "weights as they came", {"symbol": "diamond", "size": 10, "color": palette.UNTREATED}),
+        ("before", "before", {"symbol": "diamond-open", "size": 11, "color": palette.UNTREATED, "line": {"width": 2}}),
+        ("kept", "kept", {"symbol": "circle-open", "size": 19, "color": colour, "line": {"width": 3}}),
+    ):
+        _mark(figure, points[points["kind"] == kind], kind, name, mark)
+    x_range = (-0.008, axis_range([*points["gap"].astype(float), epsilon])[1])
+    layout = base_layout(hovermode="closest")
+    layout["xaxis"] |= {"title": axis_title(gap_title), "range": list(x_range), "tickformat": ".0%"}
+    layout["yaxis"] |= {"title": axis_title("balanced accuracy ρ"), "tickformat": ".0%",
+                        "range": list(axis_range(points["gain"].astype(float)))}  # fmt: skip
+    layout["shapes"] = [_band(epsilon)]
+    figure.update_layout(layout)
+    figure.add_annotation(BETTER)
+    return figure
+
+
+def _band(epsilon: float) -> dict[str, Any]:
+    return {
+        "name": "band", "type": "rect", "xref": "x", "yref": "paper", "layer": "below", "x0": -1, "x1": epsilon,
+        "y0": 0, "y1": 1, "fillcolor": rgba(palette.FEASIBLE, 0.09),
+        "line": {"width": 1, "dash": "dot", "color": rgba(palette.FEASIBLE, 0.55)},
+    }  # fmt: skip
+
+
+def _mark(figure: go.Figure, own: pd.DataFrame, kind: str, name: str, mark: Mapping[str, Any]) -> None:
+    figure.add_scatter(
+        x=own["gap"].to_numpy(dtype=float), y=own["gain"].to_numpy(dtype=float), mode="markers", meta=kind,
+        marker=dict(mark), hovertext=own["hover"].tolist(), hoverinfo="text",
+    )  # fmt: skip
+    for x, y in zip(own["gap"], own["gain"], strict=True):
+        if np.isfinite(x) and np.isfinite(y):
+            above = kind == "kept"
+            figure.add_annotation(
+                x=float(x), y=float(y), text=name, showarrow=False, yshift=18 if above else -14,
+                font={"size": 12, "color": mark["color"]}, bgcolor=rgba(palette.LIGHT_BACKGROUND, 0.7),
+            )  # fmt: skip
+
+
+def search(
+    curves: pd.DataFrame, *, epsilon: float, gap_title: str, gauges: Mapping[str, str], colour: str, of: int | None
+) -> go.Figure:
+    """How a search got on: the best so far as a line and every trial as a dot; balanced accuracy above, the gap with its
+    band below, the method's own gauges under them.
+
+    curves: step, balanced_accuracy, gap, best_accuracy, best_gap, and one column per gauge. of: the last step.
+    """
+    panels = 2 + bool(gauges)
+    figure = make_subplots(rows=panels, cols=1, shared_xaxes=True, vertical_spacing=0.09)
+    step = curves["step"].to_numpy(dtype=float)
+    for row, (each, best, title) in enumerate(
+        (("balanced_accuracy", "best_accuracy", "balanced accuracy ρ"), ("gap", "best_gap", gap_title)), 1
+    ):
+        figure.add_scatter(
+            x=step, y=curves[each].to_numpy(dtype=float), mode="markers", meta=each, row=row, col=1, name="this trial",
+            marker={"size": 5, "color": rgba(colour, PALE)}, hovertemplate="%{y:.1%}",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=step, y=curves[best].to_numpy(dtype=float), mode="lines", meta=best, row=row, col=1, name="best so far",
+            line={"color": colour, "width": 2, "shape": "hv"}, hovertemplate="%{y:.1%}",
+        )  # fmt: skip
+        figure.update_yaxes(title=axis_title(title), tickformat=".0%", row=row, col=1)
+    figure.add_hline(y=epsilon, row=2, col=1, line={"color": palette.FEASIBLE, "dash": "dot", "width": 1.5})
+    _draw_gauges(figure, curves, gauges)
+    figure.update_layout(base_layout(hovermode="x unified", margin={"l": 62, "r": 16, "t": 24, "b": 40}))
+    figure.update_xaxes(gridcolor=GRID, zeroline=False, range=[0, of] if of else None)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, nticks=5)
+    figure.update_yaxes(rangemode="tozero", row=2, col=1)
+    figure.update_xaxes(title_text="trial", row=panels, col=1)
+    figure.add_annotation(
+        text="line: best so far by the method's objective; dots: single trials; dotted: ε", xref="paper", yref="paper",
+        x=0, y=1, xanchor="left", yanchor="bottom", showarrow=False, font={"size": 12, "color": palette.UNTREATED},
+    )  # fmt: skip
+    return figure
+
+
+def _draw_gauges(figure: go.Figure, curves: pd.DataFrame, gauges: Mapping[str, str]) -> None:
+    shift = 0.0
+    for number, (column, name) in enumerate(gauges.items(), 1):
+        colour = palette.UNTREATED if column == "chance" else palette.method_colour(number)
+        known = column in curves
+        figure.add_scatter(
+            x=curves["step"].to_numpy(dtype=float) if known else [], y=curves[column].to_numpy(dtype=float) if known
+            else [], mode="lines", name=name, meta=column, row=3, col=1, hovertemplate="%{y:.3f}",
+            line={"color": colour, "width": 2, "dash": palette.method_dash(number)},
+        )  # fmt: skip
+        figure.add_annotation(
+            text=name, xref="paper", yref="y3 domain", x=0, y=1, xanchor="left", yanchor="bottom", xshift=shift,
+            showarrow=False, font={"size": 12, "color": colour},
+        )  # fmt: skip
+        shift += 6.6 * len(name) + 16
+    if gauges:
+        figure.update_yaxes(title=axis_title("gauge"), row=3, col=1)
