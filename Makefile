@@ -27,6 +27,9 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m fairness_core bench drag --json
 	$(BIN)/python -m fairness_core bench start --json
 	$(BIN)/python -m fairness_core bench upload --json
+	$(BIN)/python -m fairness_core bench postprocessing --json
+	$(BIN)/python -m fairness_core bench intra --json
+	$(BIN)/python -m fairness_core bench cut --json
 
 screenshots: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/screenshots.py screenshots

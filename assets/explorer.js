@@ -1,42 +1,9 @@
 // The live chart component: every frame of a sweep is sent once, and dragging a slider redraws here, without the server.
 //
 // data = {rev, stamp, plotly, palette: {light: dark}, slider, band, blocks: [{kind, id, area, frames, ...}]}:
-// pages/explorer.py builds it and says what each part means. Joined with blocks.js into one module there.
+// pages/explorer.py builds it and says what each part means. Joined with blocks.js and slider.js into one module there.
 
 const EXPLORERS = new WeakMap();
-
-// --------------------------------------------------------------------------------------------------------------- sliders
-
-class Slider {
-  constructor(parent, name, onInput, onChange) {
-    this.root = make("div", `eq-slider eq-slider-${name}`, parent);
-    this.label = make("label", "eq-slider-label", this.root);
-    this.value = make("output", "eq-slider-value", this.root);
-    this.input = make("input", "", this.root);
-    this.input.type = "range";
-    this.input.id = `eq-${name}`;
-    this.input.min = 0;
-    this.input.step = 1;
-    this.label.htmlFor = this.value.htmlFor = this.input.id;
-    this.ends = make("div", "eq-ends", this.root);
-    this.low = make("span", "", this.ends);
-    this.high = make("span", "", this.ends);
-    this.input.addEventListener("input", () => onInput(Number(this.input.value)));
-    this.input.addEventListener("change", () => onChange(Number(this.input.value)));
-  }
-
-  show(spec, position) {
-    setText(this.label, spec.label);
-    this.input.max = spec.labels.length - 1;
-    this.input.value = position;
-    this.input.setAttribute("aria-label", spec.label);
-    this.input.setAttribute("aria-valuetext", `${spec.symbol} = ${spec.labels[position]}`);
-    this.input.style.setProperty("--eq-at", `${(100 * position) / Math.max(1, spec.labels.length - 1)}%`);
-    setText(this.value, `${spec.symbol} = ${spec.labels[position]}`);
-    setText(this.low, spec.ends[0]);
-    setText(this.high, spec.ends[1]);
-  }
-}
 
 // -------------------------------------------------------------------------------------------------------------- explorer
 
@@ -50,7 +17,7 @@ class Explorer {
   }
 
   watchTheme(host) {
-    const again = () => this.data && isDark(this.root) !== this.dark && this.update(this.data, this.send);
+    const again = () => this.data && this.root.isConnected && isDark(this.root) !== this.dark && this.update(this.data, this.send);
     this.observer = new MutationObserver(() => requestAnimationFrame(again));
     for (let node = host; node; node = node.parentElement) {
       this.observer.observe(node, { attributes: true, attributeFilter: ["class", "style"] });

@@ -17,6 +17,7 @@ from fairness_core.figures import BETTER, GRID, axis_range, base_layout, plain, 
 
 PALE = 0.3
 SEEN = 0.55  # opacity of a trial that was not kept
+LEAST = 0.35  # of the longer side is the shorter one of the chart of flips, for its words
 
 
 def flipped(bars: pd.DataFrame, *, positive: str) -> go.Figure:
@@ -40,25 +41,46 @@ def flipped(bars: pd.DataFrame, *, positive: str) -> go.Figure:
         total, low, high = (bars[f"{way}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
         ends = error_bars(total, low, high) if sign > 0 else error_bars(-total, -high, -low)
         figure.add_scatter(
-            x=sign * total, y=places, mode="markers+text", meta=way, hoverinfo="skip", error_x=ends,
-            text=[f"{sign * round(v):+d}".replace("-", "\N{MINUS SIGN}") if np.isfinite(v) else "" for v in total],
-            textposition="top center", marker={"size": 1, "color": palette.INK}, cliponaxis=False,
+            x=sign * total, y=places, mode="markers", meta=way, hoverinfo="skip", error_x=ends,
+            marker={"size": 1, "color": palette.INK}, cliponaxis=False,
+        )  # fmt: skip
+        figure.add_scatter(
+            x=sign * high, y=places, mode="text", meta=f"{way}_label", hoverinfo="skip", cliponaxis=False,
+            text=[f" {_whole(sign * v)} " if np.isfinite(v) else "" for v in total],
+            textposition="middle right" if sign > 0 else "middle left",
         )  # fmt: skip
     _draw_net(figure, bars, places)
     figure.update_layout(base_layout(barmode="relative", bargap=0.3))
     left = names_axis(figure, [f"{g} (n = {n:,.0f})" for g, n in zip(groups, bars["n"], strict=True)])
     figure.update_layout(margin={"l": left, "r": 26, "t": 26, "b": 46})
-    reach = 1.15 * float(np.nanmax(np.append(bars[["gained_high", "lost_high"]].to_numpy(dtype=float), 5.0)))
+    _two_sides(figure, bars)
+    return figure
+
+
+def _two_sides(figure: go.Figure, bars: pd.DataFrame) -> None:
+    """The axis of losses and gains, each side as long as it has to be, with its name."""
+    lost, gained = (_reach(bars, way) for way in ("lost", "gained"))
     figure.update_xaxes(
-        title=axis_title("people per 1,000 of the group"), range=[-reach, reach], nticks=9, gridcolor=GRID,
+        title=axis_title("people per 1,000 of the group"), gridcolor=GRID, nticks=6, tickangle=0, tickformat=",~f",
+        range=[-max(lost, LEAST * gained), max(gained, LEAST * lost)],
         zeroline=True, zerolinecolor=palette.INK, zerolinewidth=1.5,
     )  # fmt: skip
-    for text, x, anchor in (("◀ lost the favourable decision", 0, "left"), ("gained it ▶", 1, "right")):
+    for text, x, anchor in (("◀ lost it", 0, "left"), ("gained it ▶", 1, "right")):
         figure.add_annotation(
             text=text, xref="paper", yref="paper", x=x, y=1, xanchor=anchor, yanchor="bottom", yshift=4,
             showarrow=False, font={"size": 12, "color": palette.UNTREATED},
         )  # fmt: skip
-    return figure
+
+
+def _reach(bars: pd.DataFrame, way: str) -> float:
+    """How far the axis goes to this side, with room for a label."""
+    return 1.35 * float(np.nanmax(bars[f"{way}_high"].to_numpy(dtype=float), initial=4.0))
+
+
+def _whole(value: float) -> str:
+    """A rounded number with its sign; nothing but zero is "0"."""
+    rounded = round(value)
+    return f"{rounded:+d}".replace("-", "\N{MINUS SIGN}") if rounded else "0"
 
 
 def _filling(colours: list[str], filled: bool) -> dict[str, Any]:
@@ -128,21 +150,39 @@ def trials(points: pd.DataFrame, *, epsilon: float, gap_title: str, colour: str,
         hovertext=own["hover"].tolist(),
         marker={"symbol": shapes, "size": 8, "color": colour, "opacity": SEEN, "line": {"color": colour, "width": 1.5}},
     )  # fmt: skip
+    near = points[points["kind"] != "before"]
+    x_range = (-0.008, axis_range([*near["gap"].astype(float), epsilon])[1])
+    y_range = axis_range(near["gain"].astype(float), margin=0.15)
     for kind, name, mark in (
         ("first", "weights as they came", {"symbol": "diamond", "size": 10, "color": palette.UNTREATED}),
         ("before", "before", {"symbol": "diamond-open", "size": 11, "color": palette.UNTREATED, "line": {"width": 2}}),
         ("kept", "kept", {"symbol": "circle-open", "size": 19, "color": colour, "line": {"width": 3}}),
     ):
-        _mark(figure, points[points["kind"] == kind], kind, name, mark)
-    x_range = (-0.008, axis_range([*points["gap"].astype(float), epsilon])[1])
-    layout = base_layout(hovermode="closest")
+        own = points[points["kind"] == kind]
+        inside = own["gap"].between(*x_range) & own["gain"].between(*y_range)
+        _mark(figure, own[inside], kind, name, mark, middle=sum(x_range) / 2)
+    layout = base_layout(hovermode="closest", margin={"l": 56, "r": 16, "t": 26, "b": 44})
     layout["xaxis"] |= {"title": axis_title(gap_title), "range": list(x_range), "tickformat": ".0%"}
     layout["yaxis"] |= {"title": axis_title("balanced accuracy ρ"), "tickformat": ".0%",
-                        "range": list(axis_range(points["gain"].astype(float)))}  # fmt: skip
+                        "range": list(y_range)}  # fmt: skip
     layout["shapes"] = [_band(epsilon)]
     figure.update_layout(layout)
     figure.add_annotation(BETTER)
+    _tell_outside(figure, points[points["kind"] == "before"], x_range, y_range)
     return figure
+
+
+def _tell_outside(
+    figure: go.Figure, before: pd.DataFrame, x_range: tuple[float, float], y_range: tuple[float, float]
+) -> None:
+    """Words where the model before lies too far off to be drawn without crushing the trials."""
+    for gap, gain in zip(before["gap"], before["gain"], strict=True):
+        if np.isfinite(gap + gain) and not (x_range[0] <= gap <= x_range[1] and y_range[0] <= gain <= y_range[1]):
+            figure.add_annotation(
+                text=f"before: gap {gap:.1%}, ρ {gain:.1%} (outside)", xref="paper", yref="paper", x=1, y=1,
+                xanchor="right", yanchor="bottom", yshift=4, showarrow=False,
+                font={"size": 12, "color": palette.UNTREATED},
+            )  # fmt: skip
 
 
 def _band(epsilon: float) -> dict[str, Any]:
@@ -153,25 +193,55 @@ def _band(epsilon: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _mark(figure: go.Figure, own: pd.DataFrame, kind: str, name: str, mark: Mapping[str, Any]) -> None:
+def _mark(figure: go.Figure, own: pd.DataFrame, kind: str, name: str, mark: Mapping[str, Any], middle: float) -> None:
+    """One special point with its name, on the side where there is room."""
     figure.add_scatter(
         x=own["gap"].to_numpy(dtype=float), y=own["gain"].to_numpy(dtype=float), mode="markers", meta=kind,
         marker=dict(mark), hovertext=own["hover"].tolist(), hoverinfo="text",
     )  # fmt: skip
     for x, y in zip(own["gap"], own["gain"], strict=True):
         if np.isfinite(x) and np.isfinite(y):
-            above = kind == "kept"
+            side = "right" if x > middle else "left"
+            beside = {"xanchor": side, "xshift": -9 if side == "right" else 9}
             figure.add_annotation(
-                x=float(x), y=float(y), text=name, showarrow=False, yshift=18 if above else -14,
-                font={"size": 12, "color": mark["color"]}, bgcolor=rgba(palette.LIGHT_BACKGROUND, 0.7),
+                x=float(x), y=float(y), text=name, showarrow=False, font={"size": 12, "color": mark["color"]},
+                bgcolor=rgba(palette.LIGHT_BACKGROUND, 0.7), **({"yshift": 18} if kind == "kept" else beside),
             )  # fmt: skip
+
+
+def searched(history: pd.DataFrame) -> pd.DataFrame:
+    """The trials among a run's events, with best_accuracy and best_gap beside them: those of the trial whose objective
+    was the largest until then, of several the first. Empty for a method that tries nothing."""
+    if "objective" not in history:
+        return pd.DataFrame()
+    own = history[history["stage"] == "training"].drop(columns="confusion", errors="ignore").reset_index(drop=True)
+    value = own["objective"].fillna(-np.inf).to_numpy(dtype=float)
+    before = np.maximum.accumulate(np.append(-np.inf, value))[:-1]
+    at = np.maximum.accumulate(np.where(value > before, np.arange(len(value)), 0))
+    best = {f"best_{to}": own[of].to_numpy()[at] for to, of in (("accuracy", "balanced_accuracy"), ("gap", "gap"))}
+    return own.assign(**best)
+
+
+def cloud(tried: pd.DataFrame, *, before: tuple[float, float], kept: tuple[float, float]) -> pd.DataFrame:
+    """The points that `trials` draws. tried: from `searched`, the first of them the weights as they came; before, kept:
+    (gap, balanced accuracy) of the decisions before and after."""
+    points = tried[["gap", "balanced_accuracy", "tau", "trivial"]].assign(kind="trial")
+    points.loc[points.index[:1], "kind"] = "first"
+    names = ["weights as they came", *(f"trial {k}" for k in range(2, len(points) + 1))]
+    ends = pd.DataFrame([("before", *before), ("kept", *kept)], columns=["kind", "gap", "balanced_accuracy"])
+    made = pd.concat([points, ends], ignore_index=True).rename(columns={"balanced_accuracy": "gain"})
+    made["hover"] = [
+        f"<b>{name}</b><br>balanced accuracy {gain:.1%}<br>gap {gap:.1%}" + (f"<br>τ = {tau:.3f}" if tau == tau else "")
+        for name, gain, gap, tau in zip([*names, *ends["kind"]], made["gain"], made["gap"], made["tau"], strict=True)
+    ]
+    return made.assign(trivial=made["trivial"].fillna(0) > 0).drop(columns="tau")
 
 
 def search(
     curves: pd.DataFrame, *, epsilon: float, gap_title: str, gauges: Mapping[str, str], colour: str, of: int | None
 ) -> go.Figure:
-    """How a search got on: the best so far as a line and every trial as a dot; balanced accuracy above, the gap with its
-    band below, the method's own gauges under them.
+    """How a search got on: the best so far as a line and every trial as a dot; balanced accuracy above, the gap with
+    its band below, the method's own gauges under them.
 
     curves: step, balanced_accuracy, gap, best_accuracy, best_gap, and one column per gauge. of: the last step.
     """
@@ -183,7 +253,7 @@ def search(
     ):
         figure.add_scatter(
             x=step, y=curves[each].to_numpy(dtype=float), mode="markers", meta=each, row=row, col=1, name="this trial",
-            marker={"size": 5, "color": rgba(colour, PALE)}, hovertemplate="%{y:.1%}",
+            marker={"size": 6, "color": rgba(colour, SEEN)}, hovertemplate="%{y:.1%}",
         )  # fmt: skip
         figure.add_scatter(
             x=step, y=curves[best].to_numpy(dtype=float), mode="lines", meta=best, row=row, col=1, name="best so far",
@@ -196,7 +266,7 @@ def search(
     figure.update_xaxes(gridcolor=GRID, zeroline=False, range=[0, of] if of else None)
     figure.update_yaxes(gridcolor=GRID, zeroline=False, nticks=5)
     figure.update_yaxes(rangemode="tozero", row=2, col=1)
-    figure.update_xaxes(title_text="trial", row=panels, col=1)
+    figure.update_xaxes(title=axis_title("trial"), row=panels, col=1)
     figure.add_annotation(
         text="line: best so far by the method's objective; dots: single trials; dotted: ε", xref="paper", yref="paper",
         x=0, y=1, xanchor="left", yanchor="bottom", showarrow=False, font={"size": 12, "color": palette.UNTREATED},

@@ -20,7 +20,7 @@ from scipy.special import ndtri
 
 from .config import UserError
 from .measures import Counts, Values, ratio
-from .metrics import SMALL, metric, percentiles, wilson
+from .metrics import SMALL, is_trivial, metric, percentiles, phi, resample, wilson
 from .outcomes import GAP_NAMES, PEOPLE
 from .scores import Scores
 
@@ -87,9 +87,34 @@ def flips(before: Scores, after: Scores, groups: Sequence[str], level: float = 0
     return pd.DataFrame(columns)
 
 
+def shares(table: pd.DataFrame) -> pd.DataFrame:
+    """`flips` as figures_after.flipped draws it: who gained and lost, all per 1,000 people of the whole group, so that
+    deserving and undeserving add up."""
+    people = table["n"].where(table["n"] > 0)
+    names = [f"{way}{suffix}" for way in ("gained", "lost") for suffix in CLASSES]
+    return table.assign(**{name: 1000 * table[name] / people for name in names})
+
+
 def _per_1000(rate: str, interval: str, k: Values, n: Values, level: float) -> dict[str, Values]:
     low, high = wilson(k, n, level)
     return {rate: 1000 * ratio(k, n), f"{interval}_low": 1000 * low, f"{interval}_high": 1000 * high}
+
+
+def standing(C: Counts, measure: str, epsilon: float) -> dict[str, Any]:
+    """How one model stands, C (G, 2, 2): balanced_accuracy, accuracy and gap (|measure|), each (value, low, high) with
+    the interval from resampling people; phi at epsilon; feasible (the gap is below it; None if undefined); trivial; n.
+    """
+    found: dict[str, Any] = {}
+    drawn = resample(C)
+    for name, judge in (*((n, metric(n)) for n in ("balanced_accuracy", "accuracy")), ("gap", metric(measure))):
+        values = [judge.function(counts) for counts in (C, drawn)]
+        value, draws = values if judge.kind == "performance" else map(judge.disparity, values)
+        low, high = percentiles(draws)
+        found[name] = float(value), float(low), float(high)
+    gap = found["gap"][0]
+    feasible = None if math.isnan(gap) else gap < epsilon
+    n, trivial = int(C.sum()), bool(is_trivial(C))
+    return {**found, "phi": float(phi(C, epsilon, measure)), "feasible": feasible, "trivial": trivial, "n": n}
 
 
 # ------------------------------------------------------------------------------------------------------ levelling down

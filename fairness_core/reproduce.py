@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairness_core import catalogue, imbalance, metrics
+from fairness_core.aif360_tables import aif360_adult
 from fairness_core.config import Event, Option, RunConfig, resolve
 from fairness_core.datasets import load
 from fairness_core.datasets.celeba import AEDA_TARGETS
@@ -150,4 +151,5 @@ TABLES: dict[str, Table] = {
     "aeda-figure2": aeda_figure2,
     "intra-tabular": intra_tabular,
     "intra-table1": intra_table1,
+    "aif360-adult": aif360_adult,
 }

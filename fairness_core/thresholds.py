@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .config import UserError
 from .measures import Counts, Values
-from .metrics import EPSILON, evaluate, is_trivial, metric
+from .metrics import EPSILON, evaluate, is_trivial, metric, percentiles
 
 GRID = np.linspace(0.0, 1.0, 501)  # methods of Savani et al. 2020 look at these thresholds
 KINDS = ("lexicographic", "threshold", "sharp")
@@ -41,17 +41,29 @@ def counts(
     scores: (..., n), any number of models on the same n rows; y (0 or 1) and s: (n,); grid: (M,) growing; weights: how
     often each row counts, (n,). float64 with weights, int64 without. O(n log M): rows are counted between thresholds.
     """
+    return _tally(_places(scores, y, s, n_groups, grid), n_groups, len(grid), weights)
+
+
+def _places(
+    scores: NDArray[np.floating], y: NDArray[np.int64], s: NDArray[np.int64], n_groups: int, grid: Array
+) -> NDArray[np.int64]:
+    """Where each row is counted, (..., n): its model, its cell and how many thresholds it exceeds, as one number."""
     scores = np.asarray(scores)
     models = scores.reshape(-1, scores.shape[-1])
-    cells, places = n_groups * 2, len(grid) + 1
-    above = np.searchsorted(grid, models, side="left")  # how many thresholds a row exceeds
-    index = (np.arange(len(models))[:, None] * cells + (s * 2 + y)) * places + above
-    repeated = None if weights is None else np.broadcast_to(weights, models.shape).ravel()
-    found = np.bincount(index.ravel(), repeated, minlength=len(models) * cells * places)
-    found = found.reshape(len(models), n_groups, 2, places)
+    above = np.searchsorted(grid, models, side="left")
+    index = (np.arange(len(models))[:, None] * n_groups * 2 + (s * 2 + y)) * (len(grid) + 1) + above
+    return index.reshape(scores.shape)
+
+
+def _tally(index: NDArray[np.int64], n_groups: int, n_grid: int, weights: Array | None) -> Counts:
+    """The confusion tensors of `counts` from the rows' places, which are the same for every weighting of the rows."""
+    models, places = int(np.prod(index.shape[:-1])), n_grid + 1
+    repeated = None if weights is None else np.broadcast_to(weights, index.shape).ravel()
+    found = np.bincount(index.ravel(), repeated, minlength=models * n_groups * 2 * places)
+    found = found.reshape(models, n_groups, 2, places)
     favoured = np.cumsum(found[..., ::-1], -1)[..., ::-1][..., 1:]  # rows that exceed threshold m
     C = np.stack([found.sum(-1, keepdims=True) - favoured, favoured], -1)  # (models, groups, 2, M, 2)
-    return np.moveaxis(C, 3, 1).reshape(*scores.shape[:-1], len(grid), n_groups, 2, 2)
+    return np.moveaxis(C, 3, 1).reshape(*index.shape[:-1], n_grid, n_groups, 2, 2)
 
 
 @dataclass(frozen=True)
@@ -131,14 +143,15 @@ def select(
     threshold and model; "lexicographic" averages ρ and |μ|. Ties go to the threshold nearest 0.5.
     """
     sums: list[Values] = []
+    places = _places(scores, y, s, n_groups, grid)
     for drawn in resamples(scores.shape[-1], n_boot, seed):
-        rho, mu = objective.parts(counts(scores, y, s, n_groups, grid, drawn))
+        rho, mu = objective.parts(_tally(places, n_groups, len(grid), drawn))
         own = [rho, mu] if objective.kind == "lexicographic" else [objective.value(rho, mu)]
         sums = [a + b for a, b in zip(sums, own, strict=True)] if sums else own
     means = [total / max(1, n_boot) for total in sums]
     value = objective.value(*means) if objective.kind == "lexicographic" else means[0]
     at = _best(value, grid)
-    C = counts(scores, y, s, n_groups, grid)[np.arange(len(at)), at]  # (models, G, 2, 2)
+    C = _tally(places, n_groups, len(grid), None)[np.arange(len(at)), at]  # (models, G, 2, 2)
     rho, mu = objective.parts(C)
     phi, constant = objective.phi(rho, mu), [is_trivial(c) for c in C]
     return [
@@ -154,3 +167,22 @@ def _best(value: Values, grid: Array) -> NDArray[np.int64]:
     """Per row the position of the largest value, of several the one nearest 0.5."""
     order = np.argsort(np.abs(grid - 0.5), kind="stable")
     return np.asarray(order[np.argmax(value[:, order], axis=1)])
+
+
+def bands(
+    C: Counts, names: tuple[str, ...], n: int = 200, seed: int = 0, level: float = 0.95
+) -> dict[str, tuple[Values, Values]]:
+    """Percentile interval (low (M,), high (M,)) of each measure at every threshold; C (M, G, 2, 2) from `counts`.
+
+    n bootstrap resamples of the rows, the same for every threshold: rows that lie between the same two thresholds in
+    the same cell count alike, so one multinomial draw over those places is a resample.
+    """
+    favoured = C[..., 1]  # (M, G, 2)
+    rows = C.sum(-1)[:1]
+    between = -np.diff(np.concatenate([rows, favoured, np.zeros_like(rows)]), axis=0)  # (M + 1, G, 2)
+    total = int(between.sum())
+    drawn = np.random.default_rng([seed, 11]).multinomial(total, between.ravel() / max(total, 1), size=n)
+    drawn = drawn.reshape(n, *between.shape)
+    above = drawn[:, ::-1].cumsum(1)[:, ::-1]  # rows at this place or a higher one, (n, M + 1, G, 2)
+    found = evaluate(np.stack([above[:, :1] - above[:, 1:], above[:, 1:]], -1), names)
+    return {name: percentiles(np.asarray(found[name]).T, level) for name in names}

@@ -32,7 +32,7 @@ Block = dict[str, Any]
 
 _component = st.components.v2.component(
     "equipoise_explorer",
-    js="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("blocks.js", "explorer.js")),
+    js="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("blocks.js", "slider.js", "explorer.js")),
     css=(ASSETS / "explorer.css").read_text(encoding="utf-8"),
     isolate_styles=False,
 )

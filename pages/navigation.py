@@ -13,6 +13,7 @@ st.set_page_config(page_title="Equipoise", page_icon=str(ICON), layout="wide")
 
 PAGES = [
     st.Page("frontier.py", title="Frontier", icon=":material/show_chart:", default=True),
+    st.Page("thresholds.py", title="Thresholds", icon=":material/splitscreen_right:"),
     st.Page("train.py", title="Train", icon=":material/model_training:"),
     st.Page("data.py", title="Data", icon=":material/database:"),
     st.Page("runs.py", title="Runs", icon=":material/history:"),

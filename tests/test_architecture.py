@@ -29,12 +29,12 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"store", "metrics", "stack"},
             {"optimizer", "outcomes", "figures", "audit", "evaluation", "associations", "health", "imbalance"},
             {"thresholds", "preparation", "flips"},
-            {"training", "data_figures", "strategies", "postprocessing", "cut_figures", "quantile_trees"},
-            {"posthoc"},
+            {"training", "data_figures", "strategies", "postprocessing", "quantile_trees"},
+            {"posthoc", "figures_after", "threshold_figures"},
             {"critics"},
             {"methods", "sweep", "attribute_figures"},
             {"experiment", "catalogue"},
-            {"worker", "cluster", "estimator", "report", "intra_tables"},
+            {"worker", "cluster", "estimator", "report", "intra_tables", "aif360_tables"},
             {"warm", "runner", "reproduce"},
             {"commands"},
             {"__main__"},
@@ -45,11 +45,15 @@ TORCH_FREE = {
     *("config", "palette", "processes", "datasets", "database", "records", "measures", "jobs", "intervals"),
     *("store", "metrics", "outcomes", "figures", "audit", "sweep", "report", "worker", "runner", "regression"),
     *("associations", "health", "data_figures", "attribute_figures", "imbalance"),
-    *("scores", "thresholds", "strategies", "postprocessing", "preparation", "flips", "cut_figures"),
+    *("scores", "thresholds", "strategies", "postprocessing", "preparation", "flips", "threshold_figures"),
+    "figures_after",
 }
 FIGURES_MAY_IMPORT = {"__future__", "collections", "dataclasses", "math", "typing", "numpy", "pandas", "plotly"}
 FIGURES_MAY_IMPORT_OF_CORE = {"config", "palette", "figures", "data_figures"}
-FIGURES = tuple(f"{CORE}/{name}.py" for name in ("figures", "data_figures", "attribute_figures", "cut_figures"))
+FIGURES = tuple(
+    f"{CORE}/{name}.py"
+    for name in ("figures", "data_figures", "attribute_figures", "threshold_figures", "figures_after")
+)
 NAVIGATION = "pages/navigation.py"
 MAY_CATCH_ALL = {f"{CORE}/worker.py", f"{CORE}/cluster.py"}
 

@@ -77,7 +77,7 @@ def open_context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
     def make(**options: Any) -> BrowserContext:
         settings: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce", **options}
         context = browser.new_context(**settings)
-        context.on("page", lambda page: page.on("pageerror", lambda error: wrong.append(f"page error: {error}")))
+        context.on("page", lambda page: page.on("pageerror", lambda error: wrong.append(f"page error: {error.stack}")))
         context.on("console", note)
         context.on("request", lambda r: None if _local(r.url) else wrong.append(f"request to {r.url}"))
         contexts.append(context)

@@ -8,8 +8,8 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from fairness_core import metrics
-from fairness_core.strategies import errors, matched, named, odds, roc, two_threshold_map, under_epsilon
-from fairness_core.thresholds import GRID, Objective, counts, select
+from fairness_core.strategies import STRATEGIES, candidates, errors, every, matched, odds, roc, under
+from fairness_core.thresholds import GRID, MEASURES, Objective, counts, select
 
 
 def people(seed: int, groups: int = 2, n: int = 900) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -17,6 +17,12 @@ def people(seed: int, groups: int = 2, n: int = 900) -> tuple[np.ndarray, np.nda
     s = rng.integers(0, groups, n)
     p = np.clip(rng.beta(2, 2, n) + 0.2 * (s / (groups - 1) - 0.5), 0, 1)
     return p, (rng.random(n) < p).astype(np.int64), s
+
+
+def at(C: np.ndarray, epsilon: float, cost: float = 1.0) -> dict[str, np.ndarray]:
+    """Every strategy at one ε and one cost ratio."""
+    found = every(C, GRID, "statistical_parity_difference", np.array([epsilon]), np.array([cost]))
+    return {name: places[0, 0] for name, places in found.items()}
 
 
 def tensor(C: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -28,10 +34,10 @@ def tensor(C: np.ndarray, places: np.ndarray) -> np.ndarray:
 def test_every_strategy_keeps_its_word(groups: int, cost: float) -> None:
     p, y, s = people(groups, groups)
     C, goal = counts(p, y, s, groups), Objective(epsilon=0.05, margin=0.0)
-    found = {strategy.name: strategy for strategy in named(C, GRID, goal, cost)}
-    wrong = {name: errors(tensor(C, strategy.places)[None], cost).sum() for name, strategy in found.items()}
-    rates = {name: metrics.group_rates(tensor(C, strategy.places)) for name, strategy in found.items()}
-    assert GRID[found["half"].places].tolist() == [0.5] * groups
+    found = at(C, 0.05, cost)
+    wrong = {name: errors(tensor(C, places)[None], cost).sum() for name, places in found.items()}
+    rates = {name: metrics.group_rates(tensor(C, places)) for name, places in found.items()}
+    assert GRID[found["half"]].tolist() == [0.5] * groups
     assert wrong["accuracy"] == errors(C, cost).sum(1).min()
     assert wrong["group_accuracy"] == errors(C, cost).min(0).sum() <= wrong["accuracy"]
     assert np.ptp(rates["demographic_parity"]["selection_rate"]) <= 0.05
@@ -40,10 +46,22 @@ def test_every_strategy_keeps_its_word(groups: int, cost: float) -> None:
     assert spread <= max(np.ptp(rates["half"]["tpr"]), np.ptp(rates["half"]["fpr"]))
     for name in ("demographic_parity", "equal_opportunity", "equalized_odds"):
         assert wrong[name] >= wrong["group_accuracy"]
-        assert found[name].needs_groups
-    assert not any(found[name].needs_groups for name in ("half", "accuracy", "balanced", "epsilon"))
+    for strategy in STRATEGIES:
+        assert strategy.needs_groups or len(set(found[strategy.name])) == 1
     (choice,) = select(p[None], y, s, groups, goal, n_boot=0)
-    assert GRID[found["epsilon"].places[0]] == choice.tau
+    assert GRID[found["epsilon"][0]] == choice.tau
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+def test_all_positions_of_both_sliders_at_once_are_what_each_is_alone(groups: int) -> None:
+    p, y, s = people(7, groups)
+    C, epsilons, costs = counts(p, y, s, groups), np.array([0.0, 0.05, 0.2]), np.array([0.5, 3.0])
+    together = every(C, GRID, "statistical_parity_difference", epsilons, costs)
+    assert set(together) == {strategy.name for strategy in STRATEGIES}
+    for e, epsilon in enumerate(epsilons):
+        for w, cost in enumerate(costs):
+            alone = at(C, epsilon, cost)
+            assert {n: v[e, w].tolist() for n, v in together.items()} == {n: v.tolist() for n, v in alone.items()}
 
 
 def test_matching_rates_is_as_good_as_trying_every_pair() -> None:
@@ -56,11 +74,11 @@ def test_matching_rates_is_as_good_as_trying_every_pair() -> None:
         pairs = list(itertools.product(range(41), repeat=2))
         allowed = [(i, j) for i, j in pairs if abs(rate[i, 0] - rate[j, 1]) <= tolerance]
         best = min(err[i, 0] + err[j, 1] for i, j in allowed)
-        i, j = matched(rate, err, tolerance)
+        ((i, j),) = matched(rate, err, np.array([tolerance]))
         assert abs(rate[i, 0] - rate[j, 1]) <= tolerance
         assert err[i, 0] + err[j, 1] <= best + 3  # levels are 1/400 apart
     fpr, tpr = roc(C)
-    i, j = odds(fpr, tpr, err, 0.08)
+    ((i, j),) = odds(*candidates(fpr, tpr), err, np.array([0.08]))
     spread = {(a, b): max(abs(fpr[a, 0] - fpr[b, 1]), abs(tpr[a, 0] - tpr[b, 1])) for a, b in pairs}
     inside = [pair for pair in pairs if spread[pair] <= 0.08]
     assert spread[i, j] <= 0.08
@@ -73,7 +91,7 @@ def test_equalized_odds_out_of_reach_comes_nearest_without_deciding_everybody_al
     noisy = np.where((s == 0) & (np.random.default_rng(0).random(len(p)) < 0.9), 1 - flipped, flipped)
     C = counts(noisy, y, s, 2)
     fpr, tpr = roc(C)
-    i, j = odds(fpr, tpr, errors(C), 0.0)
+    ((i, j),) = odds(*candidates(fpr, tpr), errors(C), np.array([0.0]))
     assert errors(C)[[i, j], [0, 1]].sum() < min(errors(C)[0].sum(), errors(C)[-1].sum())
 
 
@@ -100,8 +118,7 @@ def test_fairlearns_randomised_optimum_is_hardly_better(strategy: str, constrain
         chance = oracle._pmf_predict(p[:, None], sensitive_features=s)[:, 1]
     theirs = float((chance * y + (1 - chance) * (1 - y)).mean())
     C = counts(p, y, s, 2)
-    ours = next(found for found in named(C, GRID, Objective(epsilon=0.004)) if found.name == strategy)
-    accuracy = float(metrics.evaluate(tensor(C, ours.places))["accuracy"])
+    accuracy = float(metrics.evaluate(tensor(C, at(C, 0.004)[strategy]))["accuracy"])
     assert theirs - 0.01 < accuracy < theirs + 0.004
 
 
@@ -109,8 +126,9 @@ def test_a_group_of_one_class_keeps_its_own_best_threshold() -> None:
     p, y, s = people(4)
     y = np.where(s == 1, 0, y)
     C = counts(p, y, s, 2)
-    for found in named(C, GRID, Objective(epsilon=0.05)):
-        assert (found.places >= 0).all()
+    found = at(C, 0.05)
+    for name in ("equal_opportunity", "group_accuracy"):
+        assert errors(C)[found[name][1], 1] == errors(C)[:, 1].min()
     fpr, tpr = roc(C)
     assert np.isnan(tpr[:, 1]).all()
     assert np.isfinite(fpr).all()
@@ -119,19 +137,7 @@ def test_a_group_of_one_class_keeps_its_own_best_threshold() -> None:
 def test_the_best_threshold_under_every_epsilon_is_the_selected_one() -> None:
     p, y, s = people(5)
     C, epsilons = counts(p, y, s, 2), np.array([0.01, 0.05, 0.2])
-    told = under_epsilon(C, GRID, Objective(margin=0.0), epsilons)
-    for epsilon, best, phi in zip(epsilons, told["best"], told["phi"], strict=True):
-        (choice,) = select(p[None], y, s, 2, Objective(epsilon=float(epsilon), margin=0.0), n_boot=0)
-        assert (GRID[best], phi) == (choice.tau, pytest.approx(choice.phi))
-    assert told["trivial"][0]
-    assert told["trivial"][-1]
-
-
-def test_the_map_of_two_thresholds_is_that_of_every_pair() -> None:
-    p, y, s = people(6, 3)
-    C, measure = counts(p, y, s, 3), "statistical_parity_difference"
-    tried, performance, gap = two_threshold_map(C, (0, 2), measure, "accuracy", np.array([100, 250, 300]), step=50)
-    assert performance.shape == gap.shape == (11, 11)
-    one = metrics.evaluate(tensor(C, np.array([tried[3], 250, tried[7]])))
-    assert performance[3, 7] == pytest.approx(one["accuracy"])
-    assert gap[3, 7] == pytest.approx(abs(one[measure]))
+    for measure in MEASURES:
+        for epsilon, best in zip(epsilons, under(C, GRID, measure, epsilons), strict=True):
+            (choice,) = select(p[None], y, s, 2, Objective(measure, float(epsilon), 0.0), n_boot=0)
+            assert GRID[best] == choice.tau

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from fairness_core import metrics
 from fairness_core.config import UserError
 from fairness_core.measures import confusion_tensor
 from fairness_core.metrics import evaluate
-from fairness_core.thresholds import GRID, KINDS, MEASURES, Objective, counts, resamples, select
+from fairness_core.thresholds import GRID, KINDS, MEASURES, Objective, bands, counts, resamples, select
 
 
 def people(seed: int, groups: int = 2, n: int = 300, bias: float = 0.2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,3 +122,14 @@ def test_resamples_are_the_same_for_the_same_seed_and_count_every_draw() -> None
     assert np.array_equal(drawn, resamples(40, 6, 1))
     assert not np.array_equal(drawn, resamples(40, 6, 2))
     assert resamples(3, 0).tolist() == [[1, 1, 1]]
+
+
+def test_bands_are_the_bootstrap_intervals_of_every_threshold() -> None:
+    p, y, s = people(3, n=4000)
+    C = counts(p, y, s, 2)
+    names = ("balanced_accuracy", *MEASURES)
+    found = bands(C, names, n=1000)
+    for m in (200, 250, 330):
+        told = metrics.bootstrap(C[m], names, n=1000)
+        for name in names:
+            assert [float(end[m]) for end in found[name]] == pytest.approx(list(told[name]), abs=0.006)

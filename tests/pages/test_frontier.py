@@ -215,7 +215,7 @@ def test_a_link_brings_back_sweep_measure_lambda_and_epsilon(open_page, store, c
     ("parameters", "sentence"),
     [
         ({"sweep": "nonsense"}, "There is no sweep 'nonsense' in this store"),
-        ({"method": "magic"}, "There is no method 'magic'; choose one of"),
+        ({"method": "magic"}, "There is no method 'magic'; choose one from the list"),
         ({"data": "mars"}, "There is no data 'mars'; choose one of adult"),
         ({"group": "shoe size"}, "There is no group 'shoe size'; choose one of"),
         ({"lam": "abc"}, "λ = abc cannot be shown"),
