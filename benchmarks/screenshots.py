@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the server and the sweep are those of the tests
 
 from fairness_core import catalogue as catalogues  # noqa: E402
+from fairness_core.config import resolve  # noqa: E402
 from fairness_core.store import Store  # noqa: E402
 from tests import served, synthetic  # noqa: E402
 
@@ -33,6 +34,8 @@ LAST = {
     "data-absent": ".st-key-missing",
     "data-pictures": "table.eq-gallery img",
     "data": ".eq-id-dial .js-plotly-plot",
+    "thresholds-treated": ".eq-id-flips .js-plotly-plot",
+    "thresholds": ".eq-cut[data-ready]",
     "runs-empty": "[data-testid=stPageLink]",
     "runs": "[data-testid=stDataFrame]",
 }
@@ -82,6 +85,7 @@ def _states(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
     synthetic.claim(store)
     synthetic.advance(store, live, 14)
     store.finish(dead.id, "failed", error=KILLED)
+    judged, treated = _judged(store, catalogue)
     return {
         "frontier-done": f"?sweep={done.sweep_id}",
         "frontier-running": f"?sweep={running}",
@@ -96,9 +100,24 @@ def _states(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
         "data-pictures": "data?data=cmnist&digits=5000&p_align=0.8",
         "data-absent": "data?data=bank",
         "data-bad-address": "data?data=nonsense",
+        "thresholds": f"thresholds?run={judged}",
+        "thresholds-groups": f"thresholds?run={judged}&strategy=equal_opportunity&eps=0.02&cost=2",
+        "thresholds-treated": f"thresholds?run={judged}&after={treated}",
+        "thresholds-bad-address": f"thresholds?run={judged}&eps=7&tau=abc",
         "runs-sweeps": "runs",
         "runs-runs": "runs?show=runs",
     }
+
+
+def _judged(store: Store, catalogue: Mapping[str, Any]) -> tuple[str, str]:
+    """A model whose answers are kept, and a treatment of it; their ids."""
+    model = synthetic.configured(catalogue, "erm", seed=9)
+    treatment = resolve(catalogue, dataset="adult", method="random_perturbation", seed=9)
+    for config, tau in ((model, 0.5), (treatment, 0.35)):
+        store.submit([config])
+        synthetic.claim(store)
+        synthetic.scored(store, config, tau=tau)
+    return model.id, treatment.id
 
 
 def _shoot(browser: Browser, url: str, addresses: Mapping[str, str], folder: Path) -> None:
@@ -111,7 +130,9 @@ def _shoot(browser: Browser, url: str, addresses: Mapping[str, str], folder: Pat
             )
             page = context.new_page()
             for name, address in addresses.items():
-                page.set_viewport_size({"width": width, "height": TALL if name.startswith("data") else HEIGHT})
+                page.set_viewport_size(
+                    {"width": width, "height": TALL if name.startswith(("data", "thresholds")) else HEIGHT}
+                )
                 page.goto(f"{url}/{address}")
                 _complete(page, name)
                 page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")

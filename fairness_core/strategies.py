@@ -36,13 +36,13 @@ class Strategy:
 
 STRATEGIES = (
     Strategy("half", "0.5", "The usual threshold."),
-    Strategy("accuracy", "Fewest errors", "One threshold: the lowest cost of wrong decisions, a false positive counted "
-             "as the cost ratio says.", by=("cost",)),
+    Strategy("accuracy", "Max accuracy", "One threshold: the lowest cost of wrong decisions, a false positive counted "
+             "as the cost ratio says; at cost 1 that is the largest accuracy.", by=("cost",)),
     Strategy("balanced", "Balanced accuracy", "One threshold: the largest mean of true positive and true negative "
              "rate."),
     Strategy("epsilon", "Best under ε", "One threshold: the largest balanced accuracy whose gap is under ε; the "
              "smallest gap if there is none.", by=("epsilon", "measure")),
-    Strategy("group_accuracy", "Fewest errors per group", "A threshold per group, each with the lowest cost of its own "
+    Strategy("group_accuracy", "Max accuracy per group", "A threshold per group, each with the lowest cost of its own "
              "wrong decisions.", True, ("cost",)),
     Strategy("demographic_parity", "Demographic parity", "A threshold per group: selection rates within ε of each "
              "other, and then the lowest cost.", True, ("epsilon", "cost")),

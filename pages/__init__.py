@@ -24,6 +24,7 @@ from fairness_core.metrics import METRICS
 from fairness_core.store import Store
 
 PLOTLY_ROUTE = "/assets/plotly.min.js"
+INAPPLICABLE = "Not applicable:"  # how the sentence of preparation.NotApplicable begins
 
 
 def store_root() -> Path:
@@ -196,6 +197,14 @@ def reproduce_popover(command: str, python: str) -> None:
         st.code(command, language="bash", wrap_lines=True)
         st.markdown("In Python")
         st.code(python, language="python")
+
+
+def failure(error: str | None, otherwise: str = "The training failed.") -> None:
+    """Why a run has no result. A method that has no answer on these data did not go wrong: a dash and its reason."""
+    if error and error.startswith(INAPPLICABLE):
+        st.info(f"**–** {error}", icon=":material/do_not_disturb_on:")
+    else:
+        st.error(error or otherwise, icon=":material/error:")
 
 
 def link_popover() -> None:

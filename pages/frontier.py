@@ -346,6 +346,9 @@ def _pace(ids: Sequence[str], told: Progress) -> str:
 def _unfinished(main: evidence.Evidence, plan: Plan, done: int, of: int) -> None:
     errors = [e for e in main.runs["error"] if isinstance(e, str) and e]
     said = f"Training failed: {errors[0]}" if errors else "Training was stopped before its end."
+    if errors and errors[0].startswith(pages.INAPPLICABLE):
+        pages.failure(errors[0])
+        return
     st.warning(f"{said} {done} of {of} models are done.", icon=":material/error:", width="stretch")
     if st.button("Train the rest", icon=":material/play_arrow:", key="again"):
         choices.submit(pages.store(), plan)

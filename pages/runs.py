@@ -37,6 +37,7 @@ RUN_HEADINGS = {
     "gap": "Gap",
     "n": "n",
     "seconds": "Seconds",
+    "error": "Why it ended",
     "id": "Id",
 }
 
@@ -132,6 +133,8 @@ def shown(catalogue: dict[str, Any], table: pd.DataFrame, kind: str) -> pd.DataF
         table = table.assign(over=table["over"].replace("lam", "λ"), done=100 * table["done"] / table["runs"])
         return table.rename(columns=SWEEP_HEADINGS)[list(SWEEP_HEADINGS.values())]
     table = table.assign(accuracy=100 * table["accuracy"], gap=100 * table["gap"])
+    inapplicable = table["error"].fillna("").str.startswith(pages.INAPPLICABLE)
+    table["status"] = table["status"].mask(inapplicable, "– not applicable")
     return table.rename(columns=RUN_HEADINGS)[list(RUN_HEADINGS.values())]
 
 

@@ -138,7 +138,7 @@ def _first_model(catalogue: Catalogue, table: pd.DataFrame) -> None:
         store.submit([config])
         pages.wake_runner()
     elif run.status not in ACTIVE:
-        st.error(run.error or "The training was stopped.", icon=":material/error:")
+        pages.failure(run.error, "The training was stopped.")
         if st.button("Train again", icon=":material/replay:", key="again"):
             store.submit([config])
             pages.wake_runner()

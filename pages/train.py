@@ -87,6 +87,7 @@ def _form(catalogue: dict[str, Any], run: Run | None) -> RunConfig | None:
     return made
 
 
+CUT_HELP = "Every threshold of this model, for everybody or per group, and what a treatment would change."
 SEED_HELP = "Draws the starting weights and the order of the rows. The same seed gives the same result."
 
 
@@ -221,7 +222,7 @@ def _live(catalogue: dict[str, Any], run_id: str, measure: str, unfinished: set[
 def _status(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if run.status == "failed":
-            st.error(run.error or "The training failed.", icon=":material/error:")
+            pages.failure(run.error)
         elif run.status == "cancelled":
             st.warning(f"Stopped at step {run.step:,} of {run.of:,}." if run.of else "Stopped before its first step.")
         elif run.status == "done":
@@ -249,6 +250,10 @@ def _onward(catalogue: dict[str, Any], run: Run, measure: str) -> None:
             _offer_comparison(course.untreated(catalogue, config), config)
         if run.status == "done" and tradeoff and st.button("Sweep this control", key="sweep", icon=":material/tune:"):
             _sweep(catalogue, config, tradeoff)
+        if run.status == "done" and pages.store().scores_path(run.id).exists():
+            pressed = st.button("Draw the line", key="cut", icon=":material/splitscreen_right:", help=CUT_HELP)
+            if pressed:
+                st.switch_page("thresholds.py", query_params={"run": run.id})
         if run.status not in ACTIVE:
             pages.table_twin(course.curve_table(course.live_events(run), measure), name=f"run-{run.id}")
         pages.measure_popover(measure, course.EVERY)

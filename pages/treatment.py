@@ -217,7 +217,7 @@ def _follow(
 def _status(run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="treatment-status"):
         if run.status == "failed":
-            st.error(markdown(run.error or "The treatment failed."), icon=":material/error:")
+            pages.failure(markdown(run.error) if run.error else None, "The treatment failed.")
         elif run.status == "cancelled":
             st.warning(f"Stopped at step {run.step:,} of {run.of:,}." if run.of else "Stopped before its first step.")
         else:

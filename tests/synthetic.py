@@ -92,10 +92,11 @@ def finish(store: Store, config: RunConfig) -> None:
     store.finish(config.id, "done", info=info())
 
 
-def scored(store: Store, config: RunConfig, rows: int = 4_000, groups: int = 2) -> dict[str, Scores]:
-    """Report everything of a claimed run on `rows` people per split and end it, with the answers it returns kept."""
+def scored(store: Store, config: RunConfig, rows: int = 4_000, groups: int = 2, tau: float = 0.5) -> dict[str, Scores]:
+    """Report everything of a claimed run on `rows` people per split and end it, with the answers it returns kept; its
+    decisions are those at the threshold tau."""
     names = GROUPS if groups == 2 else [f"group {g}" for g in range(groups)]
-    made = {split: answers(rows, groups, seed) for seed, split in enumerate(scores.SPLITS)}
+    made = {split: answers(rows, groups, seed, tau) for seed, split in enumerate(scores.SPLITS)}
     for stage, own in made.items():
         store.append([(config.id, Event(stage, STEPS, STEPS, {}, own.confusion(groups)))])
     scores.save(store.scores_path(config.id), made)
@@ -103,12 +104,12 @@ def scored(store: Store, config: RunConfig, rows: int = 4_000, groups: int = 2) 
     return made
 
 
-def answers(rows: int, groups: int, seed: int) -> Scores:
+def answers(rows: int, groups: int, seed: int, tau: float = 0.5) -> Scores:
     """Scores that are right on the whole and higher for later groups."""
     rng = np.random.default_rng([seed, rows])
     s = rng.integers(0, groups, rows)
     p = rng.beta(1.1 + 0.9 * s / (groups - 1), 2.2, rows).astype(np.float32)
-    return Scores(p, (rng.random(rows) < p).astype(np.int64), s, (p > 0.5).astype(np.float32), rows)
+    return Scores(p, (rng.random(rows) < p).astype(np.int64), s, (p > tau).astype(np.float32), rows)
 
 
 def configured(catalogue: Mapping[str, Any], method: str, *, lam: float | None = None, seed: int = 0) -> RunConfig:

@@ -126,3 +126,11 @@ def test_a_new_run_does_not_slide_under_the_selection(open_page, filled, catalog
     select(at, "runs")
     at.run()
     assert len(listed(at)) == len(before) + 1
+
+
+def test_a_method_that_is_not_applicable_is_listed_as_a_dash_with_its_reason(open_page, finish, catalogue):
+    reason = "Not applicable: reweighing needs training rows of every class and group."
+    finish(synthetic.configured(catalogue, "reweighing"), "failed", error=reason)
+    at = open_page("runs.py", show="runs")
+    listed = at.dataframe[0].value.iloc[0]
+    assert (listed["Status"], listed["Why it ended"]) == ("– not applicable", reason)

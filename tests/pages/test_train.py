@@ -137,6 +137,14 @@ def test_a_waiting_run_says_how_many_jobs_are_ahead(open_page, catalogue, store)
     assert at.get("progress")[0].proto.text == "Waiting: 1 job ahead"
 
 
+def test_a_method_that_is_not_applicable_is_a_dash_with_its_reason(open_page, finish, catalogue):
+    config = synthetic.configured(catalogue, "reweighing")
+    finish(config, "failed", error="Not applicable: reweighing needs training rows of every class and group.")
+    at = open_page("train.py", run=config.id)
+    assert not at.error
+    assert at.info[0].value.startswith("**–** Not applicable: reweighing needs")
+
+
 def test_a_failed_run_says_why_and_trains_again(open_page, finish, adversarial, store):
     finish(
         adversarial, "failed", error="The training process was killed (signal 9) at step 5 of 25; press Train again."
