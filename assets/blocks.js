@@ -1,6 +1,6 @@
 // The blocks of the live chart component: each draws one frame into a node of its own and keeps that node for life.
-// Joined with explorer.js into one module by pages/explorer.py. All text is set through textContent, so nothing from a
-// data set becomes markup.
+// Joined with others into one module by pages/explorer.py and by pages/cut.py. All text is set through textContent, so
+// nothing from a data set becomes markup.
 
 const BUTTONS = [["zoom2d", "pan2d", "resetScale2d", "toImage"]];
 const MOST_ROOMY = 5; // classes of a confusion matrix whose cells have room for counts
@@ -57,6 +57,21 @@ function isDark(element) {
   const [r, g, b] = getComputedStyle(probe).color.match(/[\d.]+/g).map(Number);
   probe.remove();
   return 0.299 * r + 0.587 * g + 0.114 * b < 128;
+}
+
+// calls look() whenever the theme of the page may be another; the function it returns ends that
+function watchTheme(host, look) {
+  const observer = new MutationObserver(() => requestAnimationFrame(look));
+  for (let node = host; node; node = node.parentElement) {
+    observer.observe(node, { attributes: true, attributeFilter: ["class", "style"] });
+  }
+  const media = matchMedia("(prefers-color-scheme: dark)");
+  const later = () => setTimeout(look, 100);
+  media.addEventListener("change", later);
+  return () => {
+    observer.disconnect();
+    media.removeEventListener("change", later);
+  };
 }
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });

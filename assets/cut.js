@@ -104,14 +104,9 @@ class Cut {
   }
 
   watch(host) {
-    const again = () => this.data && this.root.isConnected && isDark(this.root) !== this.dark && this.restart();
-    this.observer = new MutationObserver(() => requestAnimationFrame(again));
-    for (let node = host; node; node = node.parentElement) {
-      this.observer.observe(node, { attributes: true, attributeFilter: ["class", "style"] });
-    }
-    this.media = matchMedia("(prefers-color-scheme: dark)");
-    this.onMedia = () => setTimeout(again, 100);
-    this.media.addEventListener("change", this.onMedia);
+    this.unwatch = watchTheme(host, () => {
+      if (this.data && this.root.isConnected && isDark(this.root) !== this.dark) this.restart();
+    });
     this.resize = new ResizeObserver(() => {
       for (const stage of this.stages ?? []) if (stage.plot._fullLayout && stage.plot.offsetParent) window.Plotly.Plots.resize(stage.plot);
     });
@@ -533,9 +528,8 @@ class Cut {
   }
 
   destroy() {
-    this.observer.disconnect();
+    this.unwatch();
     this.resize.disconnect();
-    this.media.removeEventListener("change", this.onMedia);
     for (const stage of this.stages ?? []) if (stage.plot._fullLayout) window.Plotly?.purge(stage.plot);
     this.root.remove();
   }

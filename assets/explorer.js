@@ -13,18 +13,13 @@ class Explorer {
     this.grid = make("div", "eq-grid", this.root);
     this.areas = Object.fromEntries(["top", "left", "right", "bottom"].map((a) => [a, make("div", `eq-${a}`, this.grid)]));
     this.nodes = new Map();
-    this.watchTheme(host);
+    this.watch(host);
   }
 
-  watchTheme(host) {
-    const again = () => this.data && this.root.isConnected && isDark(this.root) !== this.dark && this.update(this.data, this.send);
-    this.observer = new MutationObserver(() => requestAnimationFrame(again));
-    for (let node = host; node; node = node.parentElement) {
-      this.observer.observe(node, { attributes: true, attributeFilter: ["class", "style"] });
-    }
-    this.media = matchMedia("(prefers-color-scheme: dark)");
-    this.onMedia = () => setTimeout(again, 100);
-    this.media.addEventListener("change", this.onMedia);
+  watch(host) {
+    this.unwatch = watchTheme(host, () => {
+      if (this.data && this.root.isConnected && isDark(this.root) !== this.dark) this.update(this.data, this.send);
+    });
     this.resize = new ResizeObserver(() => {
       for (const { node } of this.nodes.values()) if (node.plot?._fullLayout && node.plot.offsetParent) window.Plotly.Plots.resize(node.plot);
     });
@@ -150,9 +145,8 @@ class Explorer {
   }
 
   destroy() {
-    this.observer.disconnect();
+    this.unwatch();
     this.resize.disconnect();
-    this.media.removeEventListener("change", this.onMedia);
     for (const { node } of this.nodes.values()) if (node.plot) window.Plotly?.purge(node.plot);
     this.root.remove();
   }

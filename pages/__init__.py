@@ -152,6 +152,13 @@ def method_colour(catalogue: Mapping[str, Any], method: str) -> str:
     return palette.method_colour(method_index(catalogue, method))
 
 
+def tradeoff_symbol(catalogue: Mapping[str, Any], method: str) -> str:
+    """How the control that a method's frontier runs over is written; the ε a method aims at is not the page's own."""
+    entry = catalogue["methods"][method]
+    symbol = next((c.symbol for c in declared(entry) if c.name == entry["tradeoff"]), "") or "λ"
+    return "target ε" if symbol == "ε" else symbol
+
+
 def favourable(catalogue: Mapping[str, Any], config: RunConfig) -> str:
     """What the positive decision means: "predicted to earn more"; data sets with a choice of target name it."""
     words = str(catalogue["datasets"][config.dataset]["favourable"])

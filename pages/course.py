@@ -99,7 +99,9 @@ def draw(catalogue: dict[str, Any], run: Run, measure: str) -> None:
         groups = group_names(run, len(newest))
         if final is not None:
             said = numbers(run, final) if run.info.get("task") == "regression" else ""
-            blocks.insert(0, explorer.text("sentence", [said or sentence(run, before, final, groups, measure)]))
+            blocks.insert(
+                0, explorer.text("sentence", [said or sentence(catalogue, run, before, final, groups, measure)])
+            )
         blocks += _groups(catalogue, run, newest, before, groups, "test split" if final is not None else LIVE)
     explorer.explorer(blocks, key="curves", revision=run.id)
     if targets := run.info.get("targets"):
@@ -113,12 +115,16 @@ LIVE = "validation sample"
 FAVOURABLE = -1  # the last class
 
 
-def sentence(run: Run, before: np.ndarray | None, after: np.ndarray, groups: list[str], measure: str) -> str:
+def sentence(
+    catalogue: dict[str, Any], run: Run, before: np.ndarray | None, after: np.ndarray, groups: list[str], measure: str
+) -> str:
     """The result in words: against the untreated model where that is known, else by itself."""
     if before is None:
         return own_sentence(after, run, measure)
-    lam, seed = float(run.config.method_options.get("lam", 0.0)), run.config.seed
-    return outcomes.sentence({seed: before}, {seed: after}, lam=lam, groups=groups, fairness=measure)
+    method, seed = run.config.method, run.config.seed
+    lam = float(run.config.method_options.get(catalogue["methods"][method]["tradeoff"], 0.0))
+    symbol = pages.tradeoff_symbol(catalogue, method)
+    return outcomes.sentence({seed: before}, {seed: after}, lam=lam, groups=groups, fairness=measure, symbol=symbol)
 
 
 def numbers(run: Run, C: np.ndarray) -> str:

@@ -21,7 +21,7 @@ from fairness_core.config import RunConfig
 from fairness_core.measures import Counts
 from fairness_core.metrics import METRICS
 from fairness_core.store import Store, Sweep
-from pages import interval, method_index, percent, title
+from pages import interval, method_index, percent, title, tradeoff_symbol
 
 STAGES = ("validation", "test", "training")
 Tensors = Mapping[int, Counts]  # {seed: (groups, classes, classes)}
@@ -34,6 +34,7 @@ class Evidence:
     id: str
     base: RunConfig
     title: str
+    symbol: str  # of what the sweep runs over
     index: int
     values: tuple[float, ...]
     seeds: tuple[int, ...]
@@ -108,6 +109,7 @@ def gather(store: Store, found: Sweep, catalogue: Mapping[str, Any], groups: Seq
         id=found.id,
         base=base,
         title=title(entry),
+        symbol=tradeoff_symbol(catalogue, base.method),
         index=method_index(catalogue, base.method),
         values=tuple(map(float, found.spec["values"])),
         seeds=tuple(map(int, found.spec["seeds"])),
@@ -246,7 +248,7 @@ def _hover(
 ) -> str:
     seeds = len(evidence.at(row["position"]))
     where = "still training, validation sample" if row["live"] else f"test, {seeds} of {len(evidence.seeds)} seeds"
-    lines = [f"<b>λ = {row['lam']:g}</b> · {evidence.title}", where]
+    lines = [f"<b>{evidence.symbol} = {row['lam']:g}</b> · {evidence.title}", where]
     for column, name in (("gain", performance), ("gap", measure)):
         low, high = map(float, noise[column])
         sd = f" ± {100 * row['sd'][column]:.1f} (seeds)" if seeds > 1 else ""

@@ -63,8 +63,9 @@ def _adopt_address(catalogue: Catalogue) -> None:
     asked = choices.read_address(pages.store(), catalogue, parameters)
     problems = list(asked.problems)
     usual = choices.usual_spec(catalogue, asked.method, asked.dataset)
+    symbol = pages.tradeoff_symbol(catalogue, asked.method)
     values = (asked.sweep.spec if asked.sweep else usual)["values"]
-    state["frontier:lam"] = choices.number(parameters, "lam", "λ", min(values), max(values), problems)
+    state["frontier:lam"] = choices.number(parameters, "lam", symbol, min(values), max(values), problems)
     state["frontier:eps"] = choices.number(parameters, "eps", "ε", 0, 1, problems) or EPSILON
     known = {"measure": (MEASURES, MEASURE), "performance": (PERFORMANCES, PERFORMANCE)}
     for name, (names, first) in known.items():
@@ -188,7 +189,7 @@ def _wanted(catalogue: Catalogue, shown: Sweep | None) -> Plan | None:
         given = base.model_options if base else {}
         options["model"] = _form("Network", catalogue["models"][model], ("training", "advanced"), given)
         spec = shown.spec if shown else choices.usual_spec(catalogue, method["name"], dataset["name"])
-        values, seeds = _grid_form(spec)
+        values, seeds = _grid_form(spec, pages.tradeoff_symbol(catalogue, method["name"]))
     with third:
         given = base.training if base else pages.usual_training(catalogue, dataset["name"])
         options["training"] = _form("Training", catalogue["training"], ("training", "advanced"), given)
@@ -217,11 +218,11 @@ def _form(
     return chosen
 
 
-def _grid_form(spec: Mapping[str, Any]) -> tuple[str, int]:
-    """(text of the values of λ, number of seeds)."""
+def _grid_form(spec: Mapping[str, Any], symbol: str) -> tuple[str, int]:
+    """(text of the values of the trade-off, number of seeds)."""
     usual = ",".join(f"{v:g}" for v in spec["values"])
     help = "A list such as 0,0.5,1, or low:high:count, for example 0:4:21."
-    values = st.text_input("Values of λ", usual, help=help)
+    values = st.text_input(f"Values of {symbol}", usual, help=help)
     help = "Every value is trained this often; the spread says how much is chance."
     return values, st.slider("Seeds", 1, 20, len(spec["seeds"]), help=help)
 
@@ -240,12 +241,13 @@ def _empty(catalogue: Catalogue) -> None:
     state = st.session_state
     wanted = choices.default_plan(catalogue, state["frontier:data"], state["frontier:group"], state["frontier:method"])
     title = pages.title(catalogue["methods"][state["frontier:method"]])
+    symbol = pages.tradeoff_symbol(catalogue, state["frontier:method"])
     with st.container(border=True, key="empty"):
         st.markdown(f"**No frontier yet for {title}, groups by {state['frontier:group']}.**")
         seeds = len(wanted.spec["seeds"])
         slow = catalogue["datasets"][state["frontier:data"]]["kind"] == "image"
         st.markdown(
-            f"Training it makes {len(wanted.runs)} models ({len(wanted.spec['values'])} values of λ, "
+            f"Training it makes {len(wanted.runs)} models ({len(wanted.spec['values'])} values of {symbol}, "
             f"{seeds} seed{'s' if seeds > 1 else ''}) and {len(wanted.anchors)} untreated to compare with; points "
             f"appear while it trains{', some minutes per model on a processor' if slow else ''}. "
             "Settings below change what is trained."
@@ -275,7 +277,7 @@ def _live(catalogue: Catalogue, shown: Sweep, active: bool) -> None:
     view = _view(catalogue, shown)
     if main.empty and not anchor.tensors["test"]:
         st.info(
-            "The first points appear within seconds; every λ is then a position of one slider.",
+            "The first points appear within seconds; every model is then a position of one slider.",
             icon=":material/hourglass_top:",
         )
     else:
@@ -329,7 +331,8 @@ def _progress(main: evidence.Evidence, plan: Plan) -> None:
         else:
             age = time.time() - float(store.runs(ids, limit=len(ids))["finished"].max())
             st.caption(
-                f"{len(ids)} models, trained {pages.duration(age)} ago. Drag λ: nothing has to be trained for it."
+                f"{len(ids)} models, trained {pages.duration(age)} ago. Drag {main.symbol}: nothing has to be trained "
+                "for it."
             )
 
 

@@ -52,23 +52,30 @@ def mount(
     main: Evidence, others: Sequence[Evidence], anchor: Untreated, view: View, *, on_position: Any, on_epsilon: Any
 ) -> Any:
     """Draw the whole explorer for `main`, with the fronts of `others` beside it."""
-    low, high = main.values[0], main.values[-1]
     fixed = dataclasses.replace(view, lam=None, epsilon=EPSILONS[0])  # the browser puts ring and band where they belong
     stamp = "-".join([anchor.stamp, *(e.stamp for e in (main, *others))])
     blocks, band = _drawn(stamp, fixed, main, tuple(others), anchor)
     best = band["frames"][view.epsilon_position]["best"]
     at = best if view.lam is None and best is not None else view.position(main.values)
-    ends = ("0: untreated" if low == 0 else f"{low:g}: weakest", f"{high:g}: strongest")
     return explorer.explorer(
         blocks,
         key="explorer",
         revision="-".join([main.id, view.measure, view.performance]),
         stamp=stamp,
-        slider=explorer.slider("Fairness weight λ", "λ", main.values, at, ends),
+        slider=_slider(main, at),
         band={**band, "position": view.epsilon_position},
         on_position=on_position,
         on_epsilon=on_epsilon,
     )
+
+
+def _slider(main: Evidence, at: int) -> dict[str, Any]:
+    low, high = main.values[0], main.values[-1]
+    ends = ("0: untreated" if low == 0 else f"{low:g}: weakest", f"{high:g}: strongest")
+    if main.symbol == "target ε":
+        ends = (f"{low:g}: strictest", f"{high:g}: loosest")
+    label = "Fairness weight λ" if main.symbol == "λ" else f"{main.title}: {main.symbol}"
+    return explorer.slider(label, main.symbol, main.values, at, ends)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -143,7 +150,7 @@ def _frontier_chart(main: Evidence, figure: Any, points: pd.DataFrame, view: Vie
         "frontier",
         figure,
         alt=f"Accuracy-fairness frontier: {METRICS[view.performance].title} against {METRICS[view.measure].title}, "
-        f"{len(points)} of {len(main.values)} values of λ. The table below holds the same numbers.",
+        f"{len(points)} of {len(main.values)} values of {main.symbol}. The table below holds the same numbers.",
         height=390,
         area="left",
         frames=frames,
@@ -191,14 +198,17 @@ def _best(
     main: Evidence, chosen: sweep.OperatingPoint | None, view: View, epsilon: float, inside: int, of: int
 ) -> dict[str, Any]:
     if chosen is None:
-        return {"best": None, "sentence": "Which λ is best under ε is known when the first ones are trained."}
+        return {
+            "best": None,
+            "sentence": f"Which {main.symbol} is best under ε is known when the first ones are trained.",
+        }
     gain, gap = METRICS[view.performance].title.lower(), f"{100 * chosen.test_gap:.1f} points"
     result = f"On test: {gain} {percent(chosen.test_performance)}, gap {gap}"
     if not chosen.feasible:
-        smallest = f"the smallest gap is {100 * chosen.validation_gap:.1f} points, at λ = {chosen.lam:g}"
-        return {"best": None, "sentence": f"No λ stays below ε = {epsilon:g} on validation; {smallest}."}
-    many = f"{inside} of {of} values of λ {'stays' if inside == 1 else 'stay'}"
-    text = f"{many} below ε = {epsilon:g} on validation; the best of them is λ = {chosen.lam:g}. {result}"
+        smallest = f"the smallest gap is {100 * chosen.validation_gap:.1f} points, at {main.symbol} = {chosen.lam:g}"
+        return {"best": None, "sentence": f"No {main.symbol} stays below ε = {epsilon:g} on validation; {smallest}."}
+    many = f"{inside} of {of} values of {main.symbol} {'stays' if inside == 1 else 'stay'}"
+    text = f"{many} below ε = {epsilon:g} on validation; the best of them is {main.symbol} = {chosen.lam:g}. {result}"
     text += ", below ε too." if chosen.test_gap < epsilon else f", which is not below ε = {epsilon:g}."
     if chosen.trivial:
         text += " It is a trivial model: nearly one decision for everyone."
@@ -217,18 +227,18 @@ def _before(main: Evidence, anchor: Untreated, position: int) -> known.Tensors:
 def _sentence(main: Evidence, anchor: Untreated, view: View, position: int) -> str:
     lam, stage, after = main.values[position], main.stage(position), main.at(position)
     if stage is None:
-        return f"λ = {lam:g} has not been trained yet."
+        return f"{main.symbol} = {lam:g} has not been trained yet."
     before = _before(main, anchor, position)
     if not before:
         gap, gain = known.point(after, view.measure, view.performance)
         name, other = METRICS[view.performance].title.lower(), METRICS[view.measure].title.lower()
         return (
-            f"At λ = {lam:g} the {name} is {percent(gain)} and the {other} {100 * gap:.1f} points ({SPLITS[stage]}); "
-            "the untreated model to compare with is still to come."
+            f"At {main.symbol} = {lam:g} the {name} is {percent(gain)} and the {other} {100 * gap:.1f} points "
+            f"({SPLITS[stage]}); the untreated model to compare with is still to come."
         )
     return known.sentence(
         dict(before), dict(after), lam=lam, groups=list(main.groups), fairness=view.measure,
-        performance=view.performance, split=SPLITS[stage], positive=view.positive,
+        performance=view.performance, split=SPLITS[stage], positive=view.positive, symbol=main.symbol,
     )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ import json
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import pages
+
 
 def form() -> None:
     from dataclasses import dataclass
@@ -108,3 +110,10 @@ def test_several_choices_are_picked_and_a_number_may_stay_unset():
     assert values(at) == {"who": "sex x age", "dial": 0.4}
     at.multiselect(key="s-who").set_value([]).run()
     assert values(at)["who"] == "sex"
+
+
+def test_a_frontier_is_named_by_what_its_method_runs_over(catalogue):
+    symbols = {method: pages.tradeoff_symbol(catalogue, method) for method in catalogue["methods"]}
+    assert symbols["adversarial"] == symbols["erm"] == "λ"
+    assert symbols["reject_option"] == symbols["random_perturbation"] == "target ε"
+    assert symbols["reweighing"] == "γ"
