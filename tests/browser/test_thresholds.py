@@ -15,7 +15,7 @@ from fairness_core.scores import Scores
 from fairness_core.store import Store
 from fairness_core.thresholds import GRID, MEASURES, counts
 from tests import served, synthetic
-from tests.served import Server, settled
+from tests.served import Server, settled, wait_for
 
 READY = ".eq-cut[data-ready]"
 SENTENCE = ".eq-cut .eq-id-sentence"
@@ -163,9 +163,12 @@ def test_dark_mode_draws_in_the_dark_palette(open_context, cut):
     assert page.evaluate("document.documentElement.scrollWidth") <= 800
 
 
-def test_a_treatment_is_trained_and_told_person_by_person(page, fresh):
-    page.goto(f"{fresh.url}/thresholds")
-    expect(page.locator(READY)).to_be_visible(timeout=90_000)
+def test_a_treatment_is_trained_and_told_person_by_person(page, fresh, catalogue):
+    model = synthetic.configured(catalogue, "erm", seed=21)
+    fresh.store.submit([model])
+    wait_for(lambda: fresh.store.run(model.id).status == "done", "the model was not trained")
+    page.goto(f"{fresh.url}/thresholds?run={model.id}")
+    expect(page.locator(READY)).to_be_visible(timeout=60_000)
     settled(page)
     method = page.locator(".st-key-treatment-method input")
     method.click()
@@ -173,7 +176,6 @@ def test_a_treatment_is_trained_and_told_person_by_person(page, fresh):
     expect(page.get_by_test_id("stSelectboxVirtualDropdown")).to_contain_text("Reject option")
     method.press("Enter")
     expect(page.get_by_text("Needs the group at test time: yes")).to_be_visible()
-    settled(page)
     page.get_by_role("button", name="Treat this model").click()
     expect(page).to_have_url(re.compile("after="), timeout=60_000)
     expect(page.get_by_text("The gap in favourable decisions closed by")).to_be_visible(timeout=60_000)
