@@ -1,4 +1,5 @@
-"""Pictures of every page in every state, light and dark, 1440 and 800 wide: `python benchmarks/screenshots.py FOLDER`.
+"""Pictures of every page in every state, light and dark, 1440 and 800 wide: `python benchmarks/screenshots.py FOLDER`,
+or of those states alone whose names begin like a second argument.
 
 The states are synthetic (tests/synthetic.py): no training is waited for, and two runs of this script show the same.
 """
@@ -42,14 +43,18 @@ LAST = {
 KILLED = "The training process was killed (signal 9) at step 5 of 25; press Train again to repeat it."
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, start: str = "") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     catalogue = catalogues.build()
     with tempfile.TemporaryDirectory() as place, served.chromium() as browser:
         with _served(Path(place) / "empty", catalogue) as (url, _):
-            _shoot(browser, url, {"train-empty": "train", "runs-empty": "runs"}, folder)
+            _shoot(browser, url, _named({"train-empty": "train", "runs-empty": "runs"}, start), folder)
         with _served(Path(place) / "full", catalogue) as (url, store):
-            _shoot(browser, url, _states(store, catalogue), folder)
+            _shoot(browser, url, _named(_states(store, catalogue), start), folder)
+
+
+def _named(addresses: Mapping[str, str], start: str) -> dict[str, str]:
+    return {name: address for name, address in addresses.items() if name.startswith(start)}
 
 
 @contextmanager
@@ -149,4 +154,4 @@ def _complete(page: Page, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "screenshots"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "screenshots"), *sys.argv[2:3])
