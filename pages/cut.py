@@ -223,6 +223,18 @@ def curves(C: Counts) -> dict[str, pd.DataFrame]:
     return tables
 
 
+def threshold_table(material: Material, split: str, measure: str, step: int = 5) -> pd.DataFrame:
+    """One row per fifth threshold: ρ and the gap with their bands, and each group's rates at it."""
+    C = material.counts[split]
+    table = material.curves[split][measure].rename(columns={"rho": RHO, "gap": measure})
+    fpr, tpr = strategies.roc(C)
+    above = C[..., 1].sum(-1) / np.maximum(C.sum((-1, -2)), 1)
+    for g, name in enumerate(material.groups):
+        rates = {"favoured": above, "true positive rate": tpr, "false positive rate": fpr}
+        table = table.assign(**{f"{rate}, {name}": values[:, g] for rate, values in rates.items()})
+    return table.iloc[::step]
+
+
 def strategy_table(material: Material, view: View) -> pd.DataFrame:
     """The named strategies at the view's ε and cost ratio: thresholds, and what they give on validation and test."""
     e, w = nearest(EPSILONS, view.epsilon), nearest(COSTS, view.cost)

@@ -39,7 +39,8 @@ def main() -> None:
     material, payload = _counted(run.id, written, pages.favourable(catalogue, run.config))
     view = _view(run, len(material.groups))
     _about(catalogue, run)
-    cut.mount(payload, view, revision=f"{run.id}:{st.session_state[f'{STATE}:visit']}", on_view=_moved)
+    revision = f"{run.id}:{written}:{st.session_state[f'{STATE}:visit']}"
+    cut.mount(payload, view, revision=revision, on_view=_moved)
     _actions(catalogue, run, material, view)
     treatment.section(catalogue, run, view.measure, view.epsilon)
 
@@ -246,7 +247,7 @@ def _actions(catalogue: Catalogue, run: Run, material: cut.Material, view: cut.V
     with st.container(horizontal=True, gap="small", key="actions"):
         table = cut.strategy_table(material, view)
         pages.table_twin(table, label="Strategies as a table", name=f"thresholds-{run.id}")
-        every = material.curves[view.split][view.measure].iloc[::5]
+        every = cut.threshold_table(material, view.split, view.measure)
         pages.table_twin(every, label="Thresholds as a table", name=f"curve-{run.id}")
         pages.measure_popover(view.measure, cut.RHO)
         command = pages.command_line("train", run.config, catalogue, "--seed", str(run.config.seed))

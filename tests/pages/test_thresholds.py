@@ -160,6 +160,17 @@ def test_the_table_says_what_every_strategy_gives_on_both_splits(answers):
     assert abs(table.loc["Best under ε", f"{MEASURES[0]}, validation"]) < 0.05
 
 
+def test_the_table_of_thresholds_holds_what_the_charts_draw(answers):
+    material = cut.Material.of(answers, synthetic.GROUPS, synthetic.CLASSES, "favoured")
+    table = cut.threshold_table(material, "test", MEASURES[0]).set_index("threshold")
+    own = answers["test"]
+    C = metrics.confusion_tensor(own.y, (own.score > np.float32(0.3)).astype(int), own.s, 2, 2)
+    rates = metrics.group_rates(C)
+    assert table.loc[0.3, "true positive rate, Male"] == pytest.approx(rates["tpr"][1])
+    assert table.loc[0.3, "favoured, Female"] == pytest.approx(rates["selection_rate"][0])
+    assert table.loc[0.3, MEASURES[0]] == pytest.approx(float(metrics.evaluate(C)[MEASURES[0]]))
+
+
 def test_a_view_survives_the_way_to_the_browser_and_back():
     view = cut.View((0.25, 0.75), False, 0.1, 2.0, MEASURES[1], "validation", "equalized_odds")
     assert cut.View.from_json(json.loads(json.dumps(view.to_json()))) == view
