@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = args.act(args)
     except UserError as error:
         print(error, file=sys.stderr)
-        return 2
+        return commands.BAD
     except KeyboardInterrupt:
         print("Cancelled.", file=sys.stderr)
         return commands.CANCELLED

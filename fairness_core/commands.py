@@ -16,10 +16,11 @@ import orjson
 from fairness_core import audit, datasets, metrics, regression, runner, sweep
 from fairness_core.config import Option, Options, RunConfig, UserError, resolve
 from fairness_core.datasets import own
+from fairness_core.preparation import INAPPLICABLE
 from fairness_core.records import Progress, Run
 from fairness_core.store import Store
 
-CANCELLED = 130
+BAD, CANCELLED = 2, 130
 MOST_RUNS = 10_000
 SECTIONS = ("method", "model", "training", "dataset")
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -203,8 +204,9 @@ def run_all(store: Store, configs: Sequence[RunConfig], vary: Sequence[str], fol
     ended = store.runs(ids)
     failed = ended[ended["status"] == "failed"]
     if len(failed):
-        print(failed.iloc[0]["error"], file=sys.stderr)
-        return 1
+        error = str(failed.iloc[0]["error"])
+        print(error, file=sys.stderr)
+        return BAD if error.startswith(INAPPLICABLE) else 1
     if (ended["status"] != "done").any() or len(ended) < len(set(ids)):
         print("Cancelled.", file=sys.stderr)
         return CANCELLED

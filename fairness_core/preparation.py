@@ -16,6 +16,7 @@ from fairness_core.datasets import Split
 
 Array = NDArray[np.float64]
 MODES = ("kamiran_calders", "class_conditional", "group_balanced")
+INAPPLICABLE = "Not applicable:"  # how the sentence of NotApplicable begins
 HEAVIEST = 20.0  # a row counts at most so many times
 
 
@@ -23,7 +24,7 @@ class NotApplicable(UserError):  # noqa: N818  (what the screens call it)
     """The method has no answer on these data; tables show a dash with the sentence."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"Not applicable: {reason}")
+        super().__init__(f"{INAPPLICABLE} {reason}")
 
 
 def cell_counts(split: Split, n_classes: int, n_groups: int) -> NDArray[np.int64]:

@@ -21,10 +21,10 @@ import streamlit as st
 from fairness_core import datasets, palette, runner
 from fairness_core.config import Control, Option, RunConfig
 from fairness_core.metrics import METRICS
+from fairness_core.preparation import INAPPLICABLE
 from fairness_core.store import Store
 
 PLOTLY_ROUTE = "/assets/plotly.min.js"
-INAPPLICABLE = "Not applicable:"  # how the sentence of preparation.NotApplicable begins
 
 
 def store_root() -> Path:

@@ -12,6 +12,7 @@ import pages
 from fairness_core import sweep
 from fairness_core.config import Catalogue, Option, RunConfig, UserError
 from fairness_core.metrics import METRICS
+from fairness_core.preparation import INAPPLICABLE
 from fairness_core.records import Progress
 from fairness_core.store import ACTIVE, Sweep
 from pages import choices, evidence, scene
@@ -349,7 +350,7 @@ def _pace(ids: Sequence[str], told: Progress) -> str:
 def _unfinished(main: evidence.Evidence, plan: Plan, done: int, of: int) -> None:
     errors = [e for e in main.runs["error"] if isinstance(e, str) and e]
     said = f"Training failed: {errors[0]}" if errors else "Training was stopped before its end."
-    if errors and errors[0].startswith(pages.INAPPLICABLE):
+    if errors and errors[0].startswith(INAPPLICABLE):
         pages.failure(errors[0])
         return
     st.warning(f"{said} {done} of {of} models are done.", icon=":material/error:", width="stretch")

@@ -12,6 +12,7 @@ import streamlit as st
 
 import pages
 from fairness_core import metrics
+from fairness_core.preparation import INAPPLICABLE
 from fairness_core.store import ACTIVE, STATUSES
 from pages import course
 
@@ -133,7 +134,7 @@ def shown(catalogue: dict[str, Any], table: pd.DataFrame, kind: str) -> pd.DataF
         table = table.assign(over=table["over"].replace("lam", "λ"), done=100 * table["done"] / table["runs"])
         return table.rename(columns=SWEEP_HEADINGS)[list(SWEEP_HEADINGS.values())]
     table = table.assign(accuracy=100 * table["accuracy"], gap=100 * table["gap"])
-    inapplicable = table["error"].fillna("").str.startswith(pages.INAPPLICABLE)
+    inapplicable = table["error"].fillna("").str.startswith(INAPPLICABLE)
     table["status"] = table["status"].mask(inapplicable, "– not applicable")
     return table.rename(columns=RUN_HEADINGS)[list(RUN_HEADINGS.values())]
 

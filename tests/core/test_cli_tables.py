@@ -36,6 +36,16 @@ def test_ones_own_table_trains_like_any_data_set(cli, root, people):
     assert told["config"]["dataset"] in cli("list")[1]
 
 
+def test_a_method_that_is_not_applicable_is_one_sentence_and_status_2(cli, people):
+    lines = [line for line in people.read_text().splitlines() if not (line.startswith("south") and "yes" in line)]
+    people.write_text("\n".join(lines) + "\n")  # nobody from the south is hired
+    words = ["train", "--table", str(people), "--target", "hired", "--positive", "yes", "--sensitive", "town"]
+    status, _, err = cli(*words, "--method", "reweighing")
+    assert status == 2
+    assert err.splitlines()[-1].startswith("Not applicable: Reweighing needs training rows of every class and group")
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
