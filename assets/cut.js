@@ -6,6 +6,7 @@
 const CUTS = new WeakMap();
 const LAST = 500; // positions of a threshold: 0, 0.002, ..., 1
 const MAP_STEP = 10;
+const MOST_NAMED = 4; // groups a sentence lists; of more, the one with the fewest and the one with the most
 const OUTCOMES = [
   ["tp", "favoured, rightly"],
   ["fp", "favoured, wrongly"],
@@ -361,17 +362,21 @@ class Cut {
     const epsilon = data.epsilons[view.epsilon];
     const value = judged[view.measure];
     const [gap, rho] = intervals(this.counts, split.rows, [view.measure, "rho"]);
-    const lines = view.linked ? `At τ = ${tau(view.at[0])} for everybody` : `At ${data.groups.map((g, i) => `τ = ${tau(view.at[i])} for ${g.people}`).join(", ")}`;
+    const many = data.groups.length > MOST_NAMED;
+    const own = many ? "With a threshold per group" : `At ${data.groups.map((g, i) => `τ = ${tau(view.at[i])} for ${g.people}`).join(", ")}`;
+    const lines = view.linked ? `At τ = ${tau(view.at[0])} for everybody` : own;
     const title = (measure.title[0].toLowerCase() + measure.title.slice(1)).replace(" (signed)", "");
     const inside = Math.abs(value) < epsilon ? "inside" : "outside";
     const gapWords = Number.isFinite(value)
       ? `the ${title} is ${points(value)} points (95 % interval ${points(gap[0])} to ${points(gap[1])}), ${inside} ε = ${(100 * epsilon).toFixed(1)} points by this measure`
       : `the ${title} is not defined on these rows`;
-    const people = data.groups.map((g, i) => `${whole.format(1000 * judged.selected[i])} of 1,000 ${g.people}`).slice(0, 4);
+    const ranked = data.groups.map((g, i) => [judged.selected[i], g.people]).filter(([share]) => Number.isFinite(share));
+    if (many) ranked.sort((a, b) => a[0] - b[0]).splice(1, ranked.length - 2);
+    const people = ranked.map(([share, name]) => `${whole.format(1000 * share)} of 1,000 ${name}`);
     const cost = (1000 * (data.costs[view.cost] * judged.falsePositives + judged.falseNegatives)) / judged.n;
     const sampled = split.of > split.n ? ` of ${whole.format(split.of)}` : "";
     setText(this.sentence, `${lines} ${gapWords}; balanced accuracy ρ is ${percent(judged.rho)} % (${percent(rho[0])} to ${percent(rho[1])}). `
-      + `${data.favourable[0].toUpperCase()}${data.favourable.slice(1)}: ${people.join(", ")}. Wrong decisions per 1,000 people, false positives times ${Number(data.costs[view.cost].toPrecision(3))}: ${whole.format(cost)}. `
+      + `${data.favourable[0].toUpperCase()}${data.favourable.slice(1)}: ${people.join(many ? " at least, at most " : ", ")}. Wrong decisions per 1,000 people, false positives times ${Number(data.costs[view.cost].toPrecision(3))}: ${whole.format(cost)}. `
       + (isTrivial(judged) ? "This is trivial: nearly one decision for everybody. " : "")
       + `${view.split[0].toUpperCase()}${view.split.slice(1)} split, n = ${whole.format(split.n)}${sampled}, seed ${data.seed}.`);
   }
@@ -439,8 +444,8 @@ class Cut {
     this.surface = { x, gap: judged.map((r) => r.map((j) => Math.abs(j[view.measure]))) };
     const traces = data.map.data.map((trace) => ({ ...trace, x, y: x, z: trace.meta === "rho" ? rho : this.surface.gap }));
     const layout = structuredClone(data.map.layout);
-    layout.xaxis.title.text = `τ of ${data.groups[a].name}`;
-    layout.yaxis.title.text = `τ of ${data.groups[b].name}`;
+    layout.xaxis.title.text = `τ of ${data.groups[a].label}`;
+    layout.yaxis.title.text = `τ of ${data.groups[b].label}`;
     return this.map.draw({ data: traces, layout }, this, data.rev);
   }
 

@@ -19,6 +19,8 @@ from fairness_core.data_figures import axis_title
 from fairness_core.figures import GRID, base_layout, plain, rgba
 
 MARGIN = {"l": 56, "r": 18, "t": 26, "b": 44}  # the sliders under a chart are aligned with these
+ROOM = 480  # pixels for names over a chart
+MOST_TOLD = 60  # characters
 WHITE = "#fefefe"  # on the map's own colours, in either theme; pure white is the ground, which changes with it
 
 
@@ -59,6 +61,8 @@ def _tell_cut_off(figure: go.Figure, share: np.ndarray, top: float, names: list[
     for place, x, anchor, where in ((0, 0.0, "left", "lowest"), (-1, 1.0, "right", "highest")):
         if (share[:, place] > top).any():
             told = ", ".join(f"{plain(n)} {v:.0%}" for n, v in zip(names, share[:, place], strict=True))
+            if len(told) > MOST_TOLD:
+                told = f"{share[:, place].min():.0%} to {share[:, place].max():.0%} of a group"
             figure.add_annotation(
                 text=f"↑ in the {where} bin: {told}", xref="paper", yref="paper", x=x, y=1, xanchor=anchor,
                 yanchor="top", xshift=14 if x == 0 else -14, showarrow=False,
@@ -67,8 +71,11 @@ def _tell_cut_off(figure: go.Figure, share: np.ndarray, top: float, names: list[
 
 
 def _name_lines(figure: go.Figure, names: list[str]) -> None:
-    """The groups' names over the chart, each with the mark that stands for it in its own colour."""
+    """The groups' names over the chart, each with the mark that stands for it in its own colour. Where they do not fit
+    the page names them beside the same marks."""
     shift = 0.0
+    if sum(7.0 * (len(name) + 2) + 14 for name in names) > ROOM:
+        return
     for number, name in enumerate(names):
         text = f"{GLYPHS[number % len(GLYPHS)]} {plain(name)}"
         figure.add_annotation(

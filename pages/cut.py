@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from fairness_core import palette, strategies, threshold_figures
+from fairness_core import figures, palette, strategies, threshold_figures
 from fairness_core.measures import Counts
 from fairness_core.metrics import METRICS, SMALL, evaluate, is_trivial
 from fairness_core.outcomes import PEOPLE
@@ -118,6 +118,7 @@ def payload(material: Material, seed: int) -> dict[str, Any]:
     groups = [
         {
             "name": name,
+            "label": figures.plain(name),  # plotly reads markup
             "people": PEOPLE.get(name.lower(), f"people in group {name}"),
             "colour": palette.group_colour(g),
             "glyph": threshold_figures.GLYPHS[g % len(threshold_figures.GLYPHS)],
