@@ -57,15 +57,13 @@ class Database:
             ) from None
 
     def _check_schema(self, db: sqlite3.Connection) -> None:
-        found = _format(db)
-        if found < SCHEMA:
-            with take_lock(self.root / "store.lock", wait=True) or contextlib.nullcontext():
-                found = _format(db)
-                if found == 0:
-                    db.execute("PRAGMA journal_mode=WAL")
-                    db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
-                while 0 < (found := _format(db)) < SCHEMA:
-                    db.executescript(f"BEGIN; {_CHANGES[found]} PRAGMA user_version={found + 1}; COMMIT;")
+        # Looking belongs under the lock, too: the change to WAL fails while anybody reads the new file.
+        with take_lock(self.root / "store.lock", wait=True) or contextlib.nullcontext():
+            if _format(db) == 0:
+                db.execute("PRAGMA journal_mode=WAL")
+                db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version={SCHEMA}; COMMIT;")
+            while 0 < (found := _format(db)) < SCHEMA:
+                db.executescript(f"BEGIN; {_CHANGES[found]} PRAGMA user_version={found + 1}; COMMIT;")
         if found != SCHEMA:
             raise UserError(
                 f"The store {self.root} has format {found} and this program reads format {SCHEMA}; name another folder."
