@@ -23,13 +23,15 @@ class Batch:
 
     Shared by all replicas: x (rows, ...), y and s (rows,). Each replica its own: x (R, D, rows) or, for images,
     (R, rows, channels, height, width), y and s (R, rows). Several targets: y (1 or R, targets, rows). w: how much the
-    rows count in the task's loss, (rows,) or (R, rows), or None: all alike.
+    rows count in the task's loss, (rows,) or (R, rows), or None: all alike. rows: their numbers in the split, (rows,)
+    or (R, rows), where they were picked by number.
     """
 
     x: Tensor
     y: Tensor
     s: Tensor
     w: Tensor | None = None
+    rows: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Rows:
         if x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         w = None if self.w is None else self.w[..., rows]
-        return Batch(x, y.t().unsqueeze(0) if y.dim() == 2 else y, self.s[rows], w)
+        numbers = None if isinstance(rows, slice) else rows
+        return Batch(x, y.t().unsqueeze(0) if y.dim() == 2 else y, self.s[rows], w, numbers)
 
 
 def side_by_side(parts: Sequence[Batch]) -> Batch:
@@ -87,7 +90,9 @@ def side_by_side(parts: Sequence[Batch]) -> Batch:
     s = torch.stack([part.s for part in parts])
     weights = [part.w for part in parts if part.w is not None]
     w = torch.stack(weights) if weights else None
-    return Batch(x.transpose(1, 2).contiguous() if x.dim() == 3 else x, y, s, w)
+    picked = [part.rows for part in parts if part.rows is not None]
+    rows = torch.stack(picked) if picked else None
+    return Batch(x.transpose(1, 2).contiguous() if x.dim() == 3 else x, y, s, w, rows)
 
 
 def minibatches(n: int, size: int, seed: int) -> Iterator[Tensor]:

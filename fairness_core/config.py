@@ -211,6 +211,9 @@ class Budget:
     lr_step: int = control(
         0, 0, 10_000_000, help="Multiply the learning rate by 0.1 every so many steps; 0 = constant.", group="advanced"
     )
+    lr_decay: str = control(
+        "none", choices=("none", "linear"), help="linear: the learning rate falls to 0 over the run.", group="advanced"
+    )
     prepare: str = control(
         "none",
         choices=("none", "undersampling", "oversampling", "reweighing"),
@@ -349,6 +352,9 @@ def _plain(value: Option) -> str:
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
+Exhibit = Mapping[str, np.ndarray]  # named arrays that a page may show
+
+
 @dataclass(frozen=True)
 class Event:
     """The only thing that leaves training.
@@ -357,6 +363,7 @@ class Event:
     "validation" and "test" (whole splits). confusion: int64 (groups, classes, classes), indexed [s, y, y_hat].
     The last two of a binary task also carry, per row of the split, float32 (n,): scores, P(y = 1) as the network gives
     it, and decisions, 0 or 1 (in between: the chance of 1), unless those are scores > values["tau"] (0.5 if absent).
+    exhibit: arrays that show what the method does at this moment (pictures before and after), for the page to draw.
     """
 
     stage: str
@@ -366,3 +373,4 @@ class Event:
     confusion: np.ndarray | None = None
     scores: np.ndarray | None = None
     decisions: np.ndarray | None = None
+    exhibit: Exhibit | None = None

@@ -43,9 +43,14 @@ def classes_of(logits: Tensor, y: Tensor, data: Dataset, scale: Scale) -> tuple[
         edges = (torch.tensor(data.edges, dtype=logits.dtype) - scale.mean) / scale.sd
         truth, predicted = (torch.bucketize(v.contiguous(), edges, right=True) for v in (y, logits[:, 0]))
         return truth, predicted
+    return y, decided(logits, y)
+
+
+def decided(logits: Tensor, y: Tensor) -> Tensor:
+    """The classes that the logits stand for, (R, rows), or (R, targets, rows) where y holds several targets."""
     if y.dim() == 3:
-        return y, (logits > 0).long()
-    return y, (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
+        return (logits > 0).long()
+    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
 
 
 def error_sums(logits: Tensor, batch: Batch, data: Dataset, scale: Scale) -> np.ndarray:

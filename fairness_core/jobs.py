@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from fairness_core import exhibits
 from fairness_core.config import Event
 from fairness_core.database import AMONG, Database
 from fairness_core.processes import kill, process_started
@@ -83,6 +85,13 @@ class Jobs(Database):
                     first = held[0][0] - len(events)
                     made = [event_row(run_id, first + i, now, event) for i, event in enumerate(events)]
                     db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", made)
+                    for event in events:
+                        if event.exhibit is not None:
+                            exhibits.save(self.exhibits_path(run_id), event.step, event.exhibit)
+
+    def exhibits_path(self, run_id: str) -> Path:
+        """The folder of what the run showed while it learned (exhibits.py)."""
+        return self.root / "exhibits" / run_id
 
     def wanted(self, job: str) -> set[str]:
         """The ids that the job shall still train: its own, unfinished, neither cancelled nor deleted."""

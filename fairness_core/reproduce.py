@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairness_core import catalogue, imbalance, metrics
+from fairness_core.aeda_tables import aeda_table1
 from fairness_core.aif360_tables import aif360_adult
 from fairness_core.config import Event, Option, RunConfig, resolve
 from fairness_core.datasets import load
@@ -149,6 +150,7 @@ def summary(fractions: list[float]) -> dict[str, Any]:
 TABLES: dict[str, Table] = {
     **{name: functools.partial(benchmark.run, name) for name, benchmark in BENCHMARKS.items()},
     "aeda-figure2": aeda_figure2,
+    "aeda-table1": aeda_table1,
     "intra-tabular": intra_tabular,
     "intra-table1": intra_table1,
     "aif360-adult": aif360_adult,

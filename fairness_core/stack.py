@@ -58,6 +58,15 @@ class Stack:
     def leaves(self) -> list[Tensor]:
         return list(self.parameters.values())
 
+    def fixed(self, *, copied: bool = False) -> Stack:
+        """This stack in evaluation mode with its weights as constants, so that gradients flow to the input alone. It
+        follows the training of this one; `copied`: it stays as it is now."""
+        view = copy.copy(self)
+        view.training = False
+        view.parameters = {name: p.detach().clone() if copied else p.detach() for name, p in self.parameters.items()}
+        view.buffers = copy.deepcopy(self.buffers) if copied else self.buffers
+        return view
+
     def __call__(self, x: Tensor) -> Tensor:
         if not self._dense:
             return self.head(self.features(x))
@@ -109,7 +118,8 @@ class Stack:
         for r, buffers in enumerate(self.buffers):
             state = {name.removeprefix("features."): column[r] for name, column in zip(own, columns, strict=True)}
             state |= {name.removeprefix("features."): b for name, b in buffers.items() if name.startswith("features.")}
-            h: Tensor = functional_call(body, state, (x[r] if x.dim() == 5 else x,))
+            own_x = x[r].contiguous(memory_format=torch.channels_last) if x.dim() == 5 else x
+            h: Tensor = functional_call(body, state, (own_x,))
             out.append(h.t())
         return torch.stack(out)
 

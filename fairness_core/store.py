@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from fairness_core import scores
+from fairness_core import exhibits, scores
 from fairness_core.config import RunConfig, content_hash
 from fairness_core.database import AMONG
 from fairness_core.jobs import Jobs
@@ -82,6 +82,8 @@ class Store(Jobs):
         again = "(status IN ('failed', 'cancelled') OR status IN ('starting', 'running') AND cancel = 1)"
         stale = [r[0] for r in db.execute(f"SELECT id FROM runs WHERE id IN {AMONG} AND {again}", (to_json(ids),))]
         _delete_runs(db, stale)
+        for run_id in stale:
+            exhibits.forget(self.exhibits_path(run_id))
         place = db.execute("SELECT coalesce(max(place), 0) FROM runs").fetchone()[0]
         now = time.time()
         rows = [
@@ -126,6 +128,7 @@ class Store(Jobs):
         for run_id in ids:
             self.weights_path(run_id).unlink(missing_ok=True)
             self.scores_path(run_id).unlink(missing_ok=True)
+            exhibits.forget(self.exhibits_path(run_id))
 
     def delete_sweep(self, sweep_id: str) -> None:
         """Forgets a sweep and those of its runs that no other sweep shares."""

@@ -10,7 +10,7 @@ import copy
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fairness_core import regression
 from fairness_core.batches import Batch, Rows, Scale, minibatches, row_losses, side_by_side
-from fairness_core.config import SELECTIONS, Budget, Event
+from fairness_core.config import SELECTIONS, Budget, Event, Exhibit
 from fairness_core.datasets import Dataset, Split
 from fairness_core.evaluation import confusions, error_sums, evaluating
 from fairness_core.optimizer import Adam
@@ -51,13 +51,17 @@ class Player:
 class Learner:
     """What a recipe's step works on.
 
-    lam: (R,), the trade-off of each replica; group_shares: (classes, groups), P(y, s) in the training split.
+    lam: (R,), the trade-off of each replica; group_shares: (classes, groups), P(y, s) in the training split; memory:
+    what the recipe's `begin` made; epoch and phase: the present ones, from 0.
     """
 
     model: Player
     lam: Tensor
     group_shares: Tensor
     rival: Player | None = None
+    memory: Any = None
+    epoch: int = 0
+    phase: int = 0
 
     @property
     def adversary(self) -> Player:
@@ -78,14 +82,24 @@ class Recipe(Protocol):
     def strength(self) -> float:
         """The trade-off λ of this replica."""
 
+    @property
+    def phases(self) -> int:
+        """How many times in a row it trains for the whole budget."""
+
     def adversary(self, data: Dataset, network: nn.Module, seed: int) -> nn.Module | None:
         """The second network, its weights drawn from `seed`, or None."""
+
+    def begin(self, job: Job) -> Any:
+        """What the steps of a stack remember (Learner.memory); called once, before the first step."""
 
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
         """One gradient step of every replica; named losses, each (R,)."""
 
     def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
         """Diagnostics on the live sample, each (R,)."""
+
+    def exhibits(self, learner: Learner) -> Sequence[Exhibit | None]:
+        """What a page may show of this moment, per replica; called after `gauges`."""
 
 
 @dataclass
@@ -137,18 +151,22 @@ def train(job: Job) -> Training:
     Live events carry the mean losses since the last one, the recipe's gauges and the confusion tensor of a fixed sample
     of the validation split; the last two batches of events are the whole validation and test splits.
     """
-    learner, net, budget = job.learner, job.learner.model.net, job.budget
-    steps = total_steps(budget, max(len(d.train) for d in job.data))
+    learner, net, budget, recipe = job.learner, job.learner.model.net, job.budget, job.recipes[0]
+    n = max(len(d.train) for d in job.data)
+    phase, epoch = total_steps(budget, n), -(-n // budget.batch_size)
+    steps = phase * recipe.phases
+    learner.memory = recipe.begin(job)
     live = sample(job)
     report_at = set(evaluation_steps(steps, steps * budget.batch_size, live.s.shape[-1]) if job.live else [steps])
     guard, best = Guard(net), Best(job, steps) if budget.select == "validation_loss" else None
     sums: dict[str, Tensor] = {}
     since = 0
     for step, batch in zip(range(1, steps + 1), batches(job), strict=False):
-        schedule(learner, budget, step - 1)
+        learner.epoch, learner.phase = (step - 1) // epoch, (step - 1) // phase
+        schedule(learner, budget, (step - 1) % phase, phase)
         if job.stop.is_set():
             return []
-        for name, value in job.recipes[0].update(learner, batch, (step - 1) / steps).items():
+        for name, value in recipe.update(learner, batch, (step - 1) / steps).items():
             sums[name] = sums[name] + value if name in sums else value.clone()
         since += 1
         if step in report_at:
@@ -197,11 +215,13 @@ def player(net: Stack, budget: Budget) -> Player:
     return Player(net, Adam(net, budget.lr, budget.weight_decay))
 
 
-def schedule(learner: Learner, budget: Budget, step: int) -> None:
-    """Step decay: the learning rate times 0.1 every `lr_step` steps."""
-    if not budget.lr_step:
+def schedule(learner: Learner, budget: Budget, step: int, steps: int) -> None:
+    """The learning rate of this step: times 0.1 every `lr_step` steps, and falling to 0 if it is to."""
+    if not budget.lr_step and budget.lr_decay == "none":
         return
-    lr = budget.lr * 0.1 ** (step // budget.lr_step)
+    lr = budget.lr * (0.1 ** (step // budget.lr_step) if budget.lr_step else 1.0)
+    if budget.lr_decay == "linear":
+        lr *= 1 - step / steps
     for who in filter(None, (learner.model, learner.rival)):
         who.optimizer.lr = lr
 
@@ -253,11 +273,10 @@ def live_events(job: Job, batch: Batch, means: dict[str, Tensor], step: int, of:
     with evaluating(net):
         counts = confusions(net(batch.x), batch, job.data[0], job.scale)
         values = {**means, **job.recipes[0].gauges(job.learner, batch)}
+        exhibits = job.recipes[0].exhibits(job.learner) or [None] * len(counts)
     table = {name: value.tolist() for name, value in values.items()}
-    return [
-        (r, Event("training", step, of, {name: column[r] for name, column in table.items()}, counts[r]))
-        for r in range(len(counts))
-    ]
+    told = [{name: column[r] for name, column in table.items()} for r in range(len(counts))]
+    return [(r, Event("training", step, of, told[r], counts[r], exhibit=exhibits[r])) for r in range(len(counts))]
 
 
 def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:

@@ -23,18 +23,18 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
         (
-            {"config", "palette", "processes"},
-            {"datasets", "database", "records", "measures", "triggers", "attacks", "vae", "cyclegan"},
+            {"config", "palette", "processes", "balance", "costs"},
+            {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "vae", "cyclegan"},
             {"models", "jobs", "intervals", "dense", "batches", "regression", "scores"},
             {"store", "metrics", "stack"},
             {"optimizer", "outcomes", "figures", "audit", "evaluation", "associations", "health", "imbalance"},
             {"thresholds", "preparation", "flips"},
             {"training", "data_figures", "strategies", "postprocessing", "quantile_trees"},
-            {"posthoc", "figures_after", "threshold_figures"},
+            {"posthoc", "figures_after", "threshold_figures", "twins", "probes"},
             {"critics"},
-            {"methods", "sweep", "attribute_figures"},
+            {"methods", "sweep", "attribute_figures", "aeda_figures"},
             {"experiment", "catalogue"},
-            {"worker", "cluster", "estimator", "report", "intra_tables", "aif360_tables"},
+            {"worker", "cluster", "estimator", "report", "intra_tables", "aif360_tables", "aeda_tables"},
             {"warm", "runner", "reproduce"},
             {"commands"},
             {"__main__"},
@@ -46,13 +46,15 @@ TORCH_FREE = {
     *("store", "metrics", "outcomes", "figures", "audit", "sweep", "report", "worker", "runner", "regression"),
     *("associations", "health", "data_figures", "attribute_figures", "imbalance"),
     *("scores", "thresholds", "strategies", "postprocessing", "preparation", "flips", "threshold_figures"),
-    "figures_after",
+    *("figures_after", "exhibits", "balance", "costs", "aeda_figures"),
 }
 FIGURES_MAY_IMPORT = {"__future__", "collections", "dataclasses", "math", "typing", "numpy", "pandas", "plotly"}
 FIGURES_MAY_IMPORT_OF_CORE = {"config", "palette", "figures", "data_figures"}
 FIGURES = tuple(
     f"{CORE}/{name}.py"
-    for name in ("figures", "data_figures", "attribute_figures", "threshold_figures", "figures_after")
+    for name in (
+        *("figures", "data_figures", "attribute_figures", "threshold_figures", "figures_after", "aeda_figures"),
+    )
 )
 NAVIGATION = "pages/navigation.py"
 MAY_CATCH_ALL = {f"{CORE}/worker.py", f"{CORE}/cluster.py"}

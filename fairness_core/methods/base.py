@@ -7,8 +7,9 @@ trained already inherits from PostHoc and writes `fit`.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -16,16 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from fairness_core.batches import Batch, row_losses, task_loss
-from fairness_core.config import Budget, Event, RunConfig, control
+from fairness_core.config import Budget, Event, Exhibit, RunConfig, control
 from fairness_core.datasets import Dataset, Split
 from fairness_core.metrics import EPSILON
-from fairness_core.models import dense, n_logits, seeded
+from fairness_core.models import Classifier, dense, n_logits, seeded
 from fairness_core.thresholds import KINDS, MEASURES, Objective
 from fairness_core.training import Job, Learner, train
 
 FAMILIES = ("untreated", "in", "intra", "post", "pre")  # what a method changes: the training, the weights, ...
 STARTS = ("erm", *(f"adversarial{kind}" for kind in ("", "_grl", "_zhang")), "parity")  # whose models are treated
-STARTS += ("undersampling", "oversampling", "reweighing")
+STARTS += ("undersampling", "oversampling", "reweighing", "aeda", "cyclegan")
 NOTIONS = ("demographic_parity", "equalized_odds", "equal_opportunity")
 EPSILONS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2)  # that a sweep visits
 T = TypeVar("T")
@@ -73,12 +74,22 @@ class InProcessing(ABC):
     def adversary(self, data: Dataset, network: nn.Module, seed: int) -> nn.Module | None:
         return None
 
+    @property
+    def phases(self) -> int:
+        return 1
+
+    def begin(self, job: Job) -> Any:
+        return None
+
     @abstractmethod
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
         """One gradient step of every replica; returns named losses, each (R,), detached."""
 
     def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
         return {}
+
+    def exhibits(self, learner: Learner) -> Sequence[Exhibit | None]:
+        return ()
 
     def fit(self, model: nn.Module, data: Dataset, run: RunConfig) -> Generator[Event, None, nn.Module]:
         budget = Budget(**run.training)  # type: ignore[arg-type]
@@ -152,6 +163,18 @@ def adversary_network(n_inputs: int, hidden: int, n_groups: int, seed: int) -> n
     sizes = (n_inputs, hidden) if hidden else (n_inputs,)
     with seeded(seed + 1_000_003):  # not the stream that drew the model's own weights
         return nn.Sequential(*dense(sizes), nn.Linear(sizes[-1], 1 if n_groups == 2 else n_groups))
+
+
+def renewed(network: Classifier, n_outputs: int, seed: int) -> Classifier:
+    """A network of the same layers with `n_outputs` and weights drawn from `seed`."""
+    twin = copy.deepcopy(network)
+    with seeded(seed):
+        twin.head = nn.Linear(twin.head.in_features, n_outputs)
+        for layer in twin.modules():
+            reset: Callable[[], None] | None = getattr(layer, "reset_parameters", None)
+            if reset:
+                reset()
+    return twin
 
 
 def adversary_width(notion: str, data: Dataset, n_logits: int) -> int:

@@ -70,9 +70,19 @@ def test_learning_rate_falls_tenfold_at_each_step_size() -> None:
     made = job([0], budget)
     seen = []
     for step in (0, 49, 50, 149):
-        schedule(made.learner, budget, step)
+        schedule(made.learner, budget, step, 150)
         seen.append(made.learner.model.optimizer.lr)
     assert np.allclose(seen, [0.01, 0.01, 0.001, 0.0001])
+
+
+def test_learning_rate_falls_in_a_straight_line() -> None:
+    budget = Budget(lr=0.01, lr_decay="linear")
+    made = job([0], budget)
+    seen = []
+    for step in (0, 5, 9):
+        schedule(made.learner, budget, step, 10)
+        seen.append(made.learner.model.optimizer.lr)
+    assert np.allclose(seen, [0.01, 0.005, 0.001])
 
 
 def test_watching_changes_nothing_in_the_result() -> None:

@@ -1,0 +1,84 @@
+"""Adversarial examples: inputs moved a bounded way down the gradient of a loss (iterative FGSM, Kurakin et al. 2017).
+
+A targeted attack *descends* its loss. Networks are constants here (Stack.fixed): one backward pass per step, to the
+input alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+NORMS = ("linf", "l2")
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Ball:
+    """How far an input may be moved, and in what steps.
+
+    norm: "linf" bounds every coordinate by `radius` and steps along the gradient's sign; "l2" bounds the length of the
+    whole change and steps along the gradient. low, high: what a coordinate may be (pixels: 0 and 1), or None.
+    """
+
+    norm: str
+    radius: float
+    step: float
+    steps: int
+    low: float | None = None
+    high: float | None = None
+
+
+def perturb(losses: Callable[[Tensor], Tensor], x: Tensor, ball: Ball) -> Tensor:
+    """x moved down `losses` inside `ball`, without gradient; AEDA (arXiv 2007.13632), Eq. 3 by iterative FGSM.
+
+    x: own rows of each replica, (R, D, rows) or (R, rows, C, H, W). losses: x -> (R, rows), summed here, so that a
+    row's way does not depend on the other rows.
+    """
+    linf = ball.norm == "linf"
+    low, high = _box(x, ball) if linf else (None, None)
+    moved = x.detach()
+    for _ in range(ball.steps):
+        moved = moved.detach().requires_grad_()
+        (g,) = torch.autograd.grad(losses(moved).sum(), moved)
+        moved = moved.detach()
+        if linf:
+            moved = torch.clamp(moved.sub(g.sign_(), alpha=ball.step), low, high)
+        else:
+            moved = _into_l2(moved - ball.step * g / (_lengths(g) + TINY), x, ball)
+    return moved
+
+
+def _box(x: Tensor, ball: Ball) -> tuple[Tensor, Tensor]:
+    """The lowest and highest values that every coordinate may take."""
+    low, high = x - ball.radius, x + ball.radius
+    if ball.low is not None or ball.high is not None:
+        low, high = low.clamp(ball.low, ball.high), high.clamp(ball.low, ball.high)
+    return low, high
+
+
+def _into_l2(moved: Tensor, x: Tensor, ball: Ball) -> Tensor:
+    change = moved - x
+    moved = x + change * (ball.radius / (_lengths(change) + TINY)).clamp(max=1)
+    return moved if ball.low is None and ball.high is None else moved.clamp(ball.low, ball.high)
+
+
+def _lengths(change: Tensor) -> Tensor:
+    """The Euclidean length of every row's change, in the shape of x with ones for what was summed over."""
+    lengths: Tensor = torch.linalg.vector_norm(change, dim=_own_axes(change), keepdim=True)
+    return lengths
+
+
+def _own_axes(x: Tensor) -> tuple[int, ...]:
+    """The axes of one row: features stand before the rows of a table, after those of pictures."""
+    return (1,) if x.dim() == 3 else tuple(range(2, x.dim()))
+
+
+def distances(x: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
+    """How far every row was moved, (R, rows) each: the largest change of a coordinate, and the length of the change."""
+    change = (moved - x).detach()
+    axes = _own_axes(change)
+    return change.abs().amax(axes), torch.linalg.vector_norm(change, dim=axes)

@@ -1,0 +1,358 @@
+"""AEDA: training data balanced by adversarial examples of their own rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fairness_core import probes
+from fairness_core.attacks import Ball, perturb
+from fairness_core.balance import MODES, aims
+from fairness_core.batches import Batch, Rows, row_losses, task_loss
+from fairness_core.config import Exhibit, UserError, control
+from fairness_core.costs import AEDA_VARIANTS
+from fairness_core.datasets import Dataset, Split
+from fairness_core.evaluation import decided
+from fairness_core.methods.base import InProcessing, register, renewed
+from fairness_core.models import Classifier, dense, layer_sizes, seeded
+from fairness_core.optimizer import Adam
+from fairness_core.training import Job, Kept, Learner, Player
+from fairness_core.twins import Keeper, Twins, chosen, exhibits, joined
+
+GRID = tuple(round(k / 10, 1) for k in range(11))
+SMALL = 32  # pixels; up to here the usual budget is that of digits, above it that of faces
+Both = Callable[[Tensor], tuple[Tensor, Tensor]]  # x -> logits of the target, logits of the group
+
+
+@dataclass
+class Memory:
+    """What the steps of one stack remember.
+
+    rows: the training rows; sample: the few that a diagnosis looks at; start: the untrained weights; judge: the
+    networks that the twins are made against, None before the first are made; generations: how many times twins were
+    made anew; shown: what the last look saw, for the page.
+    """
+
+    job: Job
+    rows: list[Rows]
+    sample: Batch
+    start: Kept
+    ball: Ball
+    keeper: Keeper
+    epoch: int = -1
+    phase: int = 0
+    judge: Both | None = None
+    generations: int = 0
+    shown: Sequence[Exhibit] = ()
+
+
+@register
+@dataclass(frozen=True)
+class AEDA(InProcessing):
+    """Every training row gets an adversarial twin that a bias head takes for another group while the class stays; the
+    model learns from both.
+
+    Zhang and Sang, ACM MM 2020. "pre" makes the twins once, against networks trained beforehand, for a fresh model;
+    "once", "online" and "robust" make them against the model in training and a head that reads the group off its
+    features; "robust" trains that head on the twins as well. The attack is Eq. 3 by iterative FGSM; λ weighs its loss
+    of the group against that of the class and is the trade-off. The paper makes twins once an epoch (refresh 1); made
+    anew for every batch (refresh 0, ours) they and the head keep up with the model. Budgets, widths and λ are not in
+    the paper; the defaults were chosen on C-MNIST's validation pictures.
+    """
+
+    name: ClassVar[str] = "aeda"
+    title: ClassVar[str] = "AEDA (adversarial examples)"
+    paper: ClassVar[str] = "Zhang and Sang, Towards accuracy-fairness paradox, ACM Multimedia 2020, arXiv 2007.13632"
+    formula: ClassVar[str] = (
+        r"x_{adv} = \arg\min_{\lVert x'-x\rVert\le\varepsilon}"
+        r" \lambda\,\mathrm{CE}(h_b(f(x')), b') + (1-\lambda)\,\mathrm{CE}(h_t(f(x')), t)"
+    )
+    tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "multilabel")
+    gauges_help: ClassVar[Mapping[str, str]] = {
+        "attack_success": "Share of twins that the bias head (of pre: the bias network) takes for the other group; "
+        "under a half the twins are little more than copies.",
+        "class_kept": "Share of twins that the target head still gives the class of their original.",
+        "transferability": "r: a fresh probe learns the group from the twins' features, labelled with the group they "
+        "were moved to; how often it then names the true group of untouched rows, every group weighted alike.",
+        "chance": "What a probe that knows nothing reaches: one over the number of groups.",
+        "feature_difference": "How far the twins lie from their originals in the features: Eq. 7, in units of the "
+        "original's size.",
+    }
+
+    lam: float = control(
+        1.0,
+        0.0,
+        1.0,
+        symbol="λ",
+        tradeoff=True,
+        grid=GRID,
+        help="Weight of the group in the attack; 1 moves only the group, less protects the class, at 0 no group moves.",
+    )
+    variant: str = control("robust", choices=AEDA_VARIANTS, help="How the twins are made; see above.")
+    epsilon: float | str = control(
+        "auto",
+        0.0,
+        100.0,
+        unset="auto",
+        symbol="ε",
+        help="How far a twin may lie from its row. auto: 0.4 of a pixel's range on pictures up to 32 pixels, 8/255 on "
+        "larger ones, and on tables the distance between the groups' means.",
+    )
+    steps: int = control(7, 1, 40, symbol="S", help="Gradient steps of the attack.")
+    alpha: float | str = control(
+        "auto",
+        0.0,
+        100.0,
+        unset="auto",
+        symbol="α",
+        help="Length of one step of the attack. auto: 1.5 ε / S.",
+        group="advanced",
+    )
+    norm: str = control(
+        "auto",
+        choices=("auto", "linf", "l2"),
+        help="What ε bounds: every coordinate (linf) or the length of the change (l2). auto: linf on pictures, l2 on "
+        "tables.",
+        group="advanced",
+    )
+    balance_mode: str = control(
+        "flip_all",
+        choices=MODES,
+        help="flip_all: every row gets a twin in another group. fill_minority: as many as its class lacks.",
+    )
+    refresh: int = control(
+        0, 0, 10, help="Twins are made anew every so many epochs; 1 = the paper, 0 = for every batch."
+    )
+    warmup: int = control(
+        0, 0, 10, help="Plain epochs before the first twins; at least one, as in the paper, unless refresh is 0."
+    )
+    freeze_after: int = control(
+        0, 0, 1000, help="Keep the twins as they are from this epoch on; 0 = never.", group="advanced"
+    )
+    bias_passes: int = control(
+        4,
+        1,
+        20,
+        help="How often the bias head learns from each batch (refresh 0), or goes over all rows after an epoch.",
+        group="advanced",
+    )
+    bias_hidden: str = control(
+        "256-256",
+        help="Hidden neurons of the bias head, joined by hyphens; 0 = linear.",
+        group="advanced",
+    )
+    bias_lr: float = control(3e-3, 1e-6, 1.0, help="Adam's learning rate of the bias head.", group="advanced")
+    adv_label: str = control(
+        "true",
+        choices=("true", "attacked"),
+        help="robust: the group that twins have when the bias head learns from them.",
+        group="advanced",
+    )
+
+    def __post_init__(self) -> None:
+        if self.variant == "online" and self.adv_label == "attacked":
+            raise UserError("adv_label = attacked is a setting of variant robust; online never labels its twins.")
+
+    # -- before the first step
+
+    @property
+    def phases(self) -> int:
+        """pre trains two networks one after the other, each for the whole budget."""
+        return 2 if self.variant == "pre" else 1
+
+    def adversary(self, data: Dataset, network: nn.Module, seed: int) -> nn.Module | None:
+        """The bias head h_b on the features; of pre the bias network g, with features of its own."""
+        assert isinstance(network, Classifier)
+        n_groups = len(data.groups)
+        if self.variant == "pre":
+            return renewed(network, n_groups, seed + 1_000_003)
+        hidden = [] if self.bias_hidden == "0" else layer_sizes("bias_hidden", self.bias_hidden)
+        sizes = (network.head.in_features, *hidden)
+        with seeded(seed + 1_000_003):
+            return nn.Sequential(*dense(sizes), nn.Linear(sizes[-1], n_groups))
+
+    def begin(self, job: Job) -> Memory:
+        x = job.data[0].train.x
+        kind = torch.half if x.ndim > 2 and job.dtype == torch.float32 else job.dtype
+        keeper = Keeper(self._aims(job, 0), x.shape[1:], kind)
+        rows = job.rows("train")
+        start = Kept(job.learner.model.net)
+        return Memory(job, rows, probes.sample(rows), start, self.ball(job.data[0].train), keeper)
+
+    def ball(self, train: Split) -> Ball:
+        """How far a twin may lie from its row, on these rows."""
+        pictures = train.x.ndim > 2
+        norm = ("linf" if pictures else "l2") if self.norm == "auto" else self.norm
+        if self.epsilon != "auto":
+            radius = float(self.epsilon)
+        elif pictures:
+            radius = 0.4 if train.x.shape[-1] <= SMALL else 8 / 255
+            radius *= math.sqrt(math.prod(train.x.shape[1:])) if norm == "l2" else 1.0
+        else:
+            radius = probes.distance_of_means(train)
+        step = 1.5 * radius / self.steps if self.alpha == "auto" else float(self.alpha)
+        return Ball(norm, radius, step, self.steps, *((0.0, 1.0) if pictures else (None, None)))
+
+    def _aims(self, job: Job, generation: int) -> Tensor:
+        """Whom the twins of every row are to pass for, (R, n, slots), drawn anew for each generation."""
+        if self.balance_mode == "fill_minority" and job.data[0].task == "multilabel":
+            raise UserError("balance_mode = fill_minority cannot balance several targets at once; choose flip_all.")
+        known: dict[int, np.ndarray] = {}
+        for data in job.data:
+            if id(data.train.s) not in known:
+                rng = np.random.default_rng([generation, 70001])
+                known[id(data.train.s)] = aims(data.train.y, data.train.s, len(data.groups), self.balance_mode, rng)
+        return torch.from_numpy(np.stack([known[id(data.train.s)] for data in job.data]))
+
+    # -- one step
+
+    def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
+        memory: Memory = learner.memory
+        if learner.epoch != memory.epoch or learner.phase != memory.phase:
+            memory.epoch, memory.phase = learner.epoch, learner.phase
+            self._between_epochs(learner)
+        union, twins = batch, self._twins(learner, batch)
+        if twins is not None and len(twins):
+            union = joined(batch, twins)
+        loss = task_loss(learner.model.net(union.x), union)
+        learner.model.descend(loss)
+        told = {"loss": loss.detach()}
+        if self.variant == "pre" and memory.judge is None:
+            told["bias_loss"] = learn(learner.adversary, batch.x, replace(batch, y=batch.s))
+        elif self.refresh == 0 and not self._head_rests(memory):
+            told["bias_loss"] = self._bias_step(learner, batch, twins)
+        return told
+
+    def _between_epochs(self, learner: Learner) -> None:
+        """What the paper does after an epoch and before the next one."""
+        memory: Memory = learner.memory
+        if self.variant == "pre":
+            if learner.phase == 1 and memory.judge is None:  # both networks are trained: now they judge
+                self._renew(learner)
+                memory.start.give_back(range(len(learner.lam)))
+                old = learner.model.optimizer
+                learner.model.optimizer = Adam(learner.model.net, old.lr, old.weight_decay)
+            return
+        if self.refresh and memory.epoch > 0 and not self._head_rests(memory):
+            for _ in range(self.bias_passes):
+                for batch in probes.passes(memory.rows, memory.job.budget.batch_size, seed=memory.epoch):
+                    self._bias_step(learner, batch, self._twins(learner, batch), times=1)
+        if self._due(memory):
+            self._renew(learner)
+
+    def _head_rests(self, memory: Memory) -> bool:
+        """once needs its bias head no more when the twins are made; nor does pre its network."""
+        return self.variant in ("pre", "once") and memory.judge is not None
+
+    def _due(self, memory: Memory) -> bool:
+        """Are twins to be made anew from now on?"""
+        least = 0 if self.refresh == 0 and self.variant != "once" else 1
+        since = memory.epoch - max(self.warmup, least)
+        if since < 0 or memory.judge is None:
+            return since >= 0
+        if self.variant == "once" or 0 < self.freeze_after < memory.epoch:
+            return False
+        return since % max(self.refresh, 1) == 0 or memory.epoch == self.freeze_after
+
+    def _for_each_batch(self, memory: Memory) -> bool:
+        """Are twins made against the networks as they are, and never kept?"""
+        frozen = self.variant in ("pre", "once") or 0 < self.freeze_after <= memory.epoch
+        return self.refresh == 0 and not frozen
+
+    def _renew(self, learner: Learner) -> None:
+        """From now on twins are made against the present networks."""
+        memory: Memory = learner.memory
+        memory.generations += 1
+        if memory.judge is not None:
+            memory.keeper.forget(self._aims(memory.job, memory.generations))
+        copied = not self._for_each_batch(memory)
+        model, rival = learner.model.net.fixed(copied=copied), learner.adversary.net.fixed(copied=copied)
+        if self.variant == "pre":
+            memory.judge = lambda x: (model(x), rival(x))
+            return
+
+        def both(x: Tensor) -> tuple[Tensor, Tensor]:
+            h = model.features(x)  # one forward pass for both heads
+            return model.head(h), rival(h)
+
+        memory.judge = both
+
+    def _twins(self, learner: Learner, batch: Batch) -> Twins | None:
+        memory: Memory = learner.memory
+        if memory.judge is None:
+            return None
+        return memory.keeper.twins(batch, self._maker(learner), keep=not self._for_each_batch(memory))
+
+    def _maker(self, learner: Learner) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        memory: Memory = learner.memory
+        judge, lam = memory.judge, learner.lam.unsqueeze(1)
+        assert judge is not None
+
+        def make(x: Tensor, y: Tensor, aim: Tensor) -> Tensor:
+            def losses(moved: Tensor) -> Tensor:
+                target, group = judge(moved)
+                loss = lam * row_losses(group, aim)
+                return loss + (1 - lam) * row_losses(target, y) if bool((lam < 1).any()) else loss
+
+            with torch.enable_grad():
+                return perturb(losses, x, memory.ball)
+
+        return make
+
+    def _bias_step(self, learner: Learner, batch: Batch, twins: Twins | None, times: int = 0) -> Tensor:
+        """The bias head learns from a batch (Eq. 5), robust also from its twins (Eq. 6), by the features as they are
+        now; its loss (R,)."""
+        lesson = replace(batch, y=batch.s)
+        if self.variant == "robust" and twins is not None:
+            union = joined(batch, twins)
+            attacked = torch.cat([batch.s.expand(len(twins.aim), -1), twins.aim], 1)
+            lesson = replace(union, y=union.s if self.adv_label == "true" else attacked)
+        with torch.no_grad():
+            h = learner.model.net.fixed().features(lesson.x)
+        learner.adversary.optimizer.lr = self.bias_lr
+        for _ in range(times or self.bias_passes):
+            loss = learn(learner.adversary, h, lesson)
+        return loss
+
+    # -- what it tells
+
+    @torch.no_grad()
+    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+        memory: Memory = learner.memory
+        memory.shown = ()
+        if memory.judge is None:
+            return {}
+        twins = memory.keeper.twins(memory.sample, self._maker(learner), keep=False)
+        if not len(twins):
+            return {}
+        before = chosen(memory.sample, twins.at, len(learner.lam))
+        judged = (memory.judge(before.x), memory.judge(twins.x))
+        memory.shown = exhibits(before, twins, judged)
+        net, n_groups = learner.model.net.fixed(), len(memory.job.data[0].groups)
+        h, moved = net.features(before.x), net.features(twins.x)
+        target, group = judged[1]
+        classes = decided(target, twins.y)
+        return {
+            "attack_success": (group.argmax(1) == twins.aim).to(h.dtype).mean(1),
+            "class_kept": (classes == twins.y).to(h.dtype).flatten(1).mean(1),
+            "transferability": probes.transferability(moved, twins.aim, net.features(batch.x), batch.s, n_groups),
+            "chance": torch.full_like(learner.lam, 1 / n_groups),
+            "feature_difference": probes.feature_difference(h, moved),
+        }
+
+    def exhibits(self, learner: Learner) -> Sequence[Exhibit | None]:
+        memory: Memory = learner.memory
+        return memory.shown
+
+
+def learn(head: Player, h: Tensor, lesson: Batch) -> Tensor:
+    """One step of the bias head on what it is to name (lesson.y); its loss (R,)."""
+    loss = task_loss(head.net(h), lesson)
+    head.descend(loss)
+    return loss.detach()
