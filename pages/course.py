@@ -86,7 +86,8 @@ def draw(catalogue: dict[str, Any], run: Run, measure: str) -> None:
     """The sentence, the curves, the groups and the confusion matrices, as far as they are known."""
     live = live_events(run)
     final = pages.store().confusions([run.id], "test").get(run.id)
-    newest = final if final is not None else (live["confusion"].iloc[-1] if len(live) else None)
+    known = live["confusion"].dropna()
+    newest = final if final is not None else (known.iloc[-1] if len(known) else None)
     if live.empty and run.status in ("failed", "cancelled"):
         return
     before = _before(catalogue, run) if final is not None else None
@@ -186,10 +187,10 @@ def curve_table(live: pd.DataFrame, measure: str) -> pd.DataFrame:
     """One row per live evaluation: step, the named numbers of training, and the gap and accuracy on the sample."""
     names = [c for c in live.columns if c not in ("seq", "t", "stage", "of", "confusion")]
     table = live[names].reset_index(drop=True)
-    if len(live):
-        tensors = np.stack(list(live["confusion"]))
-        for name in dict.fromkeys((measure, "demographic_parity_difference", EVERY)):
-            table[name] = metrics.evaluate(tensors, [name])[name]
+    seen = live["confusion"].notna().to_numpy()  # a method may report before its network has learned anything
+    for name in dict.fromkeys((measure, "demographic_parity_difference", EVERY)) if seen.any() else ():
+        table[name] = np.nan
+        table.loc[seen, name] = metrics.evaluate(np.stack(list(live["confusion"][seen])), [name])[name]
     return table
 
 
