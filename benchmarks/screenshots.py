@@ -22,11 +22,13 @@ sys.path.insert(0, str(ROOT))  # the server and the sweep are those of the tests
 from fairness_core import catalogue as catalogues  # noqa: E402
 from fairness_core.config import resolve  # noqa: E402
 from fairness_core.store import Store  # noqa: E402
-from tests import served, synthetic  # noqa: E402
+from tests import served, synthetic, synthetic_twins  # noqa: E402
 
 WIDTHS, SCHEMES = (1440, 800), ("light", "dark")
 HEIGHT, TALL = 1500, 3000  # the main area scrolls by itself, so a whole page needs a tall window
 LAST = {
+    "explain-empty": ".st-key-explain-first button",
+    "explain": ".eq-id-difference .js-plotly-plot",
     "frontier-failed": ".st-key-again",
     "frontier": ".eq-id-frontier .js-plotly-plot",
     "train-done": ".eq-id-curves .js-plotly-plot",
@@ -40,6 +42,7 @@ LAST = {
     "runs-empty": "[data-testid=stPageLink]",
     "runs": "[data-testid=stDataFrame]",
 }
+EMPTY = {"train-empty": "train", "runs-empty": "runs", "explain-empty": "explain"}
 KILLED = "The training process was killed (signal 9) at step 5 of 25; press Train again to repeat it."
 
 
@@ -48,7 +51,7 @@ def main(folder: Path, start: str = "") -> None:
     catalogue = catalogues.build()
     with tempfile.TemporaryDirectory() as place, served.chromium() as browser:
         with _served(Path(place) / "empty", catalogue) as (url, _):
-            _shoot(browser, url, _named({"train-empty": "train", "runs-empty": "runs"}, start), folder)
+            _shoot(browser, url, _named(EMPTY, start), folder)
         with _served(Path(place) / "full", catalogue) as (url, store):
             _shoot(browser, url, _named(_states(store, catalogue), start), folder)
 
@@ -91,6 +94,7 @@ def _states(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
     synthetic.advance(store, live, 14)
     store.finish(dead.id, "failed", error=KILLED)
     judged, treated = _judged(store, catalogue)
+    explained = _explained(store, catalogue)
     return {
         "frontier-done": f"?sweep={done.sweep_id}",
         "frontier-running": f"?sweep={running}",
@@ -100,6 +104,11 @@ def _states(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
         "train-running": f"train?run={live.id}",
         "train-failed": f"train?run={dead.id}",
         "train-bad-address": "train?run=nonsense",
+        "explain-done": f"explain?run={explained['robust']}",
+        "explain-variants": f"explain?run={explained['robust']}&with={explained['pre']},{explained['online']}",
+        "explain-running": f"explain?run={explained['running']}",
+        "explain-table": f"explain?run={explained['table']}",
+        "explain-bad-address": "explain?run=nonsense",
         "data-table": "data",
         "data-intersections": "data?group=sex x race&association=0.1",
         "data-pictures": "data?data=cmnist&digits=5000&p_align=0.8",
@@ -125,6 +134,18 @@ def _judged(store: Store, catalogue: Mapping[str, Any]) -> tuple[str, str]:
     return model.id, treatment.id
 
 
+def _explained(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
+    """Runs of AEDA: three variants and the untreated model, one that is being trained, one on a table; their ids."""
+    done = {v: synthetic_twins.configured(catalogue, variant=v) for v in ("robust", "pre", "online")}
+    done |= {"untreated": synthetic_twins.configured(catalogue, "erm")}
+    done |= {"table": synthetic_twins.configured(catalogue, dataset="adult")}
+    for config in done.values():
+        synthetic_twins.finish(store, config)
+    running = synthetic_twins.configured(catalogue, seed=1)
+    synthetic_twins.advance(store, running, 3)
+    return {name: config.id for name, config in {**done, "running": running}.items()}
+
+
 def _shoot(browser: Browser, url: str, addresses: Mapping[str, str], folder: Path) -> None:
     for width in WIDTHS:
         for scheme in SCHEMES:
@@ -136,7 +157,7 @@ def _shoot(browser: Browser, url: str, addresses: Mapping[str, str], folder: Pat
             page = context.new_page()
             for name, address in addresses.items():
                 page.set_viewport_size(
-                    {"width": width, "height": TALL if name.startswith(("data", "thresholds")) else HEIGHT}
+                    {"width": width, "height": TALL if name.startswith(("data", "thresholds", "explain")) else HEIGHT}
                 )
                 page.goto(f"{url}/{address}")
                 _complete(page, name)

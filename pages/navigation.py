@@ -15,6 +15,7 @@ PAGES = [
     st.Page("frontier.py", title="Frontier", icon=":material/show_chart:", default=True),
     st.Page("thresholds.py", title="Thresholds", icon=":material/splitscreen_right:"),
     st.Page("train.py", title="Train", icon=":material/model_training:"),
+    st.Page("explain.py", title="Explain", icon=":material/troubleshoot:"),
     st.Page("data.py", title="Data", icon=":material/database:"),
     st.Page("runs.py", title="Runs", icon=":material/history:"),
 ]

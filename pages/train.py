@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 import pages
+from fairness_core import costs
 from fairness_core.config import Control, Option, RunConfig, UserError, resolve
 from fairness_core.store import ACTIVE, Run
 from pages import choices, course
@@ -84,9 +85,41 @@ def _form(catalogue: dict[str, Any], run: Run | None) -> RunConfig | None:
         and made
     ):
         _train(made)
+    if made and (told := _cost(catalogue, made)):
+        button.caption(told)
     return made
 
 
+def _cost(catalogue: dict[str, Any], config: RunConfig) -> str:
+    """What the method costs, for those who are about to press Train; empty where that is about plain training."""
+    times = costs.relative(config.method, config.method_options)
+    if times is None:
+        return ""
+    text = f"About {times:.1f} × plain training"
+    plain = _plain_seconds(course.untreated(catalogue, config))
+    return f"{text}, {pages.duration(plain * times)} here" if plain else text
+
+
+def _plain_seconds(untreated: RunConfig) -> float:
+    """How long plain training with these settings takes here, by a finished untreated run with the same data and
+    network, scaled by epochs; 0 if there is none."""
+    store = pages.store()
+    table = store.runs(limit=500)
+    alike = table[
+        (table["method"] == untreated.method) & (table["dataset"] == untreated.dataset)
+        & (table["model"] == untreated.model) & (table["status"] == "done")
+    ]  # fmt: skip
+    for run in filter(None, map(store.run, alike["id"].head(20))):
+        known = run.config
+        same = (known.dataset_options, known.model_options) == (untreated.dataset_options, untreated.model_options)
+        if same and not known.training["max_steps"] and not untreated.training["max_steps"]:
+            epochs = float(untreated.training["epochs"]) / float(known.training["epochs"])
+            return float(run.info.get("seconds", 0.0)) * epochs
+    return 0.0
+
+
+EXPLAINED = ("aeda",)  # methods that the page Explain has a section for
+EXPLAIN_HELP = "What the method made, what the model learned from it, and what came of it; also while it trains."
 CUT_HELP = "Every threshold of this model, for everybody or per group, and what a treatment would change."
 SEED_HELP = "Draws the starting weights and the order of the rows. The same seed gives the same result."
 
@@ -254,12 +287,24 @@ def _onward(catalogue: dict[str, Any], run: Run, measure: str) -> None:
             pressed = st.button("Draw the line", key="cut", icon=":material/splitscreen_right:", help=CUT_HELP)
             if pressed:
                 st.switch_page("thresholds.py", query_params={"run": run.id})
+        if config.method in EXPLAINED:
+            _explain(run)
         if run.status not in ACTIVE:
             pages.table_twin(course.curve_table(course.live_events(run), measure), name=f"run-{run.id}")
         pages.measure_popover(measure, course.EVERY)
         command = pages.command_line("train", config, catalogue, "--seed", str(config.seed))
         pages.reproduce_popover(command, course.python_lines(config))
         pages.link_popover()
+
+
+def _explain(run: Run) -> None:
+    """The way to what the method did. While this page polls it is a link: a page that is changed by the server in
+    between two looks can reach the browser in pieces of both."""
+    words: dict[str, Any] = {"icon": ":material/troubleshoot:", "help": EXPLAIN_HELP}
+    if run.status in ACTIVE:
+        st.page_link("explain.py", label="Explain", query_params={"run": run.id}, **words)
+    elif st.button("Explain", key="explain", **words):
+        st.switch_page("explain.py", query_params={"run": run.id})
 
 
 def _offer_comparison(untreated: RunConfig, config: RunConfig) -> None:

@@ -1,0 +1,272 @@
+"""A few training rows beside their adversarial twins, at any moment of a run: as pictures, or as columns that moved.
+
+What is shown is what the run has left (fairness_core.exhibits): nothing is computed anew.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from PIL import Image
+
+import pages
+from fairness_core import aeda_figures, datasets, exhibits
+from fairness_core.config import UserError
+from fairness_core.store import ACTIVE, Run
+from pages import explorer
+
+AMPLIFIED = 10  # times the difference, for an eye to see it
+GREY = 128  # of a difference picture: unchanged
+MOVED = 4  # columns of a table's row that are listed
+EDGE = 112  # pixels of a picture on the screen, at most
+SLIDER = 76  # pixels of its row, kept while there is one moment only
+SHOWN = 12  # rows of an exhibit
+COARSE = 64  # pictures smaller than this keep their pixels visible
+
+STYLE = f"""<style>
+.eq-twins {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(292px, 1fr)); gap: 16px 24px; }}
+.eq-twins figure {{ margin: 0; min-width: 0; }}
+.eq-twins .eq-trio {{ display: flex; gap: 4px; }}
+.eq-twins .eq-trio > * {{
+  display: block; flex: 1 1 0; min-width: 0; max-width: {EDGE}px; aspect-ratio: 1; border-radius: 3px;
+}}
+.eq-twins i {{ background: color-mix(in srgb, currentColor 7%, transparent); }}
+.eq-twins img.eq-coarse {{ image-rendering: pixelated; }}
+.eq-twins figcaption {{ font-size: 13px; line-height: 1.45; padding-top: 4px; }}
+.eq-twins table {{ border-collapse: collapse; font-size: 13px; width: 100%; margin-top: 4px; }}
+.eq-twins td {{ border: none; padding: 1px 8px 1px 0; overflow-wrap: anywhere; }}
+.eq-twins td + td {{ text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; padding-right: 0; }}
+</style>"""
+
+
+class Names(NamedTuple):
+    """What the numbers of an exhibit stand for; target and attribute say what class and group are of."""
+
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]
+    target: str
+    attribute: str
+
+
+def names_of(run: Run, classes: Sequence[str], groups: Sequence[str]) -> Names:
+    """Of several targets an exhibit speaks of the first."""
+    targets = run.info.get("targets")
+    target = str(targets[0]).replace("_", " ") if targets else "class"
+    attribute = str(run.config.dataset_options.get("sensitive") or "group").replace("_", " ")
+    if attribute in groups:  # "Male Male: ..." would be no sentence
+        attribute = "group"
+    return Names(tuple(classes), tuple(groups), target, attribute)
+
+
+def moment(run: Run, epochs: Mapping[int, float]) -> int | None:
+    """The step that is shown, None before there is any: the newest until somebody moves the slider, then the one it was
+    moved to. Its row keeps its height."""
+    state, steps = st.session_state, list(epochs)
+    if state.get("explain:viewed") != run.id and steps:
+        asked = st.query_params.get("moment", "")
+        state["explain:viewed"], state["explain:moved"] = run.id, int(asked) if asked.isdecimal() else None
+        if asked and state["explain:moved"] not in epochs:
+            st.query_params.pop("moment", None)
+    moved = state.get("explain:moved")
+    with st.container(height=SLIDER, border=False, key="explain-when"):
+        if len(steps) < 2:
+            st.caption("A slider through all moments appears here with the second one.")
+            return steps[0] if steps else None
+        shown = moved if moved in epochs else steps[-1]
+        if state.get("explain-moment") != shown:  # setting it anew for nothing would disturb whoever moves it
+            state["explain-moment"] = shown
+        _slider(run, epochs, behind=shown != steps[-1])
+    return shown
+
+
+def _slider(run: Run, epochs: Mapping[int, float], *, behind: bool) -> None:
+    steps = list(epochs)
+    labels = dict(zip(steps, _labels(list(epochs.values())), strict=True))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.select_slider(
+            "Moment (epoch)", steps, key="explain-moment", on_change=_moved, args=(steps,), width="stretch",
+            format_func=labels.__getitem__,
+        )  # fmt: skip
+        if behind and run.status in ACTIVE:
+            st.button("Follow the newest", key="explain-follow", icon=":material/last_page:", on_click=_follow,
+                      help="You look at an earlier moment; training has gone on since.")  # fmt: skip
+
+
+def _labels(epochs: Sequence[float]) -> list[str]:
+    """Epochs as text, with as many digits as keep them apart."""
+    for digits in (1, 2, 3):
+        told = [f"{e:.{digits}f}" for e in epochs]
+        if len(set(told)) == len(told):
+            return told
+    return [f"{e:.2f} ({k})" for k, e in enumerate(epochs, 1)]
+
+
+def _moved(steps: list[int]) -> None:
+    chosen = int(st.session_state["explain-moment"])
+    if chosen == steps[-1]:
+        _follow()
+        return
+    st.session_state["explain:moved"] = chosen
+    st.query_params["moment"] = str(chosen)
+
+
+def _follow() -> None:
+    st.session_state["explain:moved"] = None
+    st.query_params.pop("moment", None)
+
+
+def draw(run: Run, step: int, names: Names, colour: str) -> None:
+    """The rows of one moment."""
+    folder = pages.store().exhibits_path(run.id)
+    shown = exhibits.load(folder, step)
+    if not shown:
+        st.info("What was shown at this moment is not here any more; train again to see it.", icon=":material/image:")
+        return
+    passing, kept, n = passed(shown)
+    st.caption(f"Of these {n} twins {passing} pass for the group they aim at and {kept} keep their class.")
+    if shown["x"].ndim > 2:
+        st.html(_gallery(str(folder), step, run.created, names))
+    else:
+        _columns(run, shown, step, names, colour)
+
+
+def placeholder(run: Run, *, pictures: bool) -> None:
+    """The place where twins will be, as large as they will be; or why there are none."""
+    if run.status not in ACTIVE:
+        st.caption("This run ended before any twin was made. Train it again to see them.")
+        return
+    st.caption(":material/hourglass_top: The first twins appear here as soon as they are made.")
+    inside = f'<div class="eq-trio">{"<i></i>" * 3}</div>' if pictures else ""
+    rows = "" if pictures else f"<table>{'<tr><td>–</td><td></td></tr>' * MOVED}</table>"
+    figure = f"<figure>{inside}<figcaption>–<br>–</figcaption>{rows}</figure>"
+    st.html(f'{STYLE}<div class="eq-twins" aria-hidden="true">{figure * SHOWN}</div>')
+
+
+def passed(shown: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
+    """How many twins are taken for the group they aim at, how many keep their class, and how many there are."""
+    kept, group = shown["class_after"] == shown["y"], shown["group_after"] == shown["aim"]
+    return int(group.sum()), int(kept.sum()), len(group)
+
+
+# ------------------------------------------------------------------------------------------------------------ pictures
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _gallery(folder: str, step: int, created: float, names: Names) -> str:
+    """created: when the run was submitted, since a run that is trained again leaves other pictures."""
+    shown = exhibits.load(Path(folder), step)
+    figures = [_trio(shown, i, names) for i in range(len(shown["x"]))]
+    return f'{STYLE}<div class="eq-twins">{"".join(figures)}</div>'
+
+
+def _trio(shown: Mapping[str, np.ndarray], i: int, names: Names) -> str:
+    x, twin = shown["x"][i], shown["twin"][i]
+    changed = float(np.abs(twin.astype(np.int16) - x).mean())
+    told = _told(shown, i, names)
+    alts = (
+        f"Training picture {i + 1}: {names.target} {told['true class']}, {names.attribute} {told['true group']}",
+        f"Its twin: told {names.target} {told['class after']}, {names.attribute} {told['group after']}",
+        f"Difference times {AMPLIFIED}: {changed:.0f} of 255 per pixel on average before that",
+    )
+    pictures = "".join(_image(p, alt) for p, alt in zip((x, twin, amplified(x, twin)), alts, strict=True))
+    return f'<figure><div class="eq-trio">{pictures}</div><figcaption>{_caption(told, names)}</figcaption></figure>'
+
+
+def amplified(x: np.ndarray, twin: np.ndarray) -> np.ndarray:
+    """AMPLIFIED times the difference of two uint8 pictures around grey, uint8."""
+    return np.asarray(np.clip(GREY + AMPLIFIED * (twin.astype(np.int16) - x), 0, 255), np.uint8)
+
+
+def _image(pixels: np.ndarray, alt: str) -> str:
+    """uint8 (1 or 3, height, width) -> <img> with the PNG in it."""
+    picture = np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)
+    written = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(written, "PNG")
+    data = base64.b64encode(written.getvalue()).decode()
+    coarse = ' class="eq-coarse"' if pixels.shape[-1] < COARSE else ""
+    return f'<img{coarse} src="data:image/png;base64,{data}" alt="{html.escape(alt)}">'
+
+
+def _told(shown: Mapping[str, np.ndarray], i: int, names: Names) -> dict[str, str]:
+    """What one row is and what both heads name before and after, in words."""
+    of = {"class": names.classes, "group": names.groups}
+    codes = {"true class": "y", "true group": "s", "aim group": "aim"}
+    codes |= {f"{kind} {when}": f"{kind}_{when}" for kind in of for when in ("before", "after")}
+    found = {}
+    for word, array in codes.items():
+        known, code = of["class" if "class" in word else "group"], int(shown[array][i])
+        found[word] = known[code] if code < len(known) else str(code)
+    return found
+
+
+def _caption(told: Mapping[str, str], names: Names) -> str:
+    """Two lines: what happened to the class, and whether the twin passes; a filled mark for success, a hollow one for
+    failure, each with its word."""
+    kept = told["class after"] == told["true class"]
+    passes = told["group after"] == told["aim group"]
+    lines = (
+        (names.target, "class", told["true class"], "● kept" if kept else "○ lost"),
+        (names.attribute, "group", told["true group"], f"{'● passes' if passes else '○ fails'} as {told['aim group']}"),
+    )
+    return "<br>".join(
+        html.escape(f"{word} {true}: told {told[f'{kind} before']} → {told[f'{kind} after']}  {mark}")
+        for word, kind, true, mark in lines
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+
+
+def _columns(run: Run, shown: Mapping[str, np.ndarray], step: int, names: Names, colour: str) -> None:
+    """Beside each other: the rows with what moved in them, and how far each column moved on average."""
+    features = _features(run, shown["x"].shape[1])
+    st.html(
+        f'{STYLE}<div class="eq-twins">{"".join(_row(shown, i, names, features) for i in range(len(shown["x"])))}</div>'
+    )
+    moved = moved_table(shown["x"], shown["twin"], features)
+    most = min(len(moved), aeda_figures.BARS)
+    chart = explorer.chart(
+        "moved", aeda_figures.moved_columns(moved, colour=colour), area="top",
+        height=62 + 24 * most,
+        alt="Mean change of the columns that moved most, as bars; the table Columns holds the same numbers",
+        heading=f"Columns that moved most: mean over these {len(shown['x'])} rows, {most} of {len(moved)} columns",
+    )  # fmt: skip
+    explorer.explorer([chart], key="explain-columns", revision=run.id, stamp=f"{run.id}{step}")
+    pages.table_twin(moved, label="Columns", name=f"twins-{run.id}-{step}")
+
+
+def _features(run: Run, n: int) -> tuple[str, ...]:
+    """The names of the columns; their numbers where the rows cannot be read any more."""
+    config = run.config
+    try:
+        known = _named(config.dataset, tuple(sorted(config.dataset_options.items())), config.data_hash)
+    except UserError:
+        known = ()
+    return known if len(known) == n else tuple(f"column {k + 1}" for k in range(n))
+
+
+@st.cache_data(max_entries=32, show_spinner="Reading the names of the columns …")
+def _named(dataset: str, options: tuple[tuple[str, object], ...], data_hash: str) -> tuple[str, ...]:
+    return datasets.load(dataset, dict(options), pages.data_dir(), pages.store().tables).features  # type: ignore[arg-type]
+
+
+def moved_table(x: np.ndarray, twin: np.ndarray, features: Sequence[str]) -> pd.DataFrame:
+    """column, moved (mean over rows of |change|), most moved first."""
+    table = pd.DataFrame({"column": list(features), "moved": np.abs(twin - x).mean(0)})
+    return table.sort_values("moved", ascending=False, kind="stable", ignore_index=True)
+
+
+def _row(shown: Mapping[str, np.ndarray], i: int, names: Names, features: Sequence[str]) -> str:
+    x, twin = shown["x"][i], shown["twin"][i]
+    most = np.argsort(-np.abs(twin - x), kind="stable")[:MOVED]
+    lines = "".join(f"<tr><td>{html.escape(features[k])}</td><td>{x[k]:.2f} → {twin[k]:.2f}</td></tr>" for k in most)
+    told = _caption(_told(shown, i, names), names)
+    return f"<figure><figcaption>{told}</figcaption><table>{lines}</table></figure>"
