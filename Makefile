@@ -30,6 +30,8 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m fairness_core bench postprocessing --json
 	$(BIN)/python -m fairness_core bench intra --json
 	$(BIN)/python -m fairness_core bench cut --json
+	$(BIN)/pip install --quiet --no-deps -r requirements-bench.txt
+	$(BIN)/python -m fairness_core bench attack --json
 
 screenshots: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/screenshots.py screenshots

@@ -101,13 +101,14 @@ def load_run(row: sqlite3.Row, positions: Mapping[str, int]) -> Run:
     )
 
 
-def flat_run(run: Run, over: str) -> dict[str, Any]:
+def flat_run(run: Run, over: str | Mapping[str, str]) -> dict[str, Any]:
     config = run.config
+    option = over if isinstance(over, str) else over.get(config.method, "")
     return {
         **{name: getattr(run, name) for name in ("id", "status", "step", "of", "created", "started", "finished")},
         **{name: getattr(config, name) for name in ("dataset", "method", "model", "seed")},
         "sensitive": config.dataset_options.get("sensitive"),
-        "lam": config.method_options.get(over, math.nan),
+        "lam": config.method_options.get(option, math.nan),
         "seconds": run.info.get("seconds", math.nan),
         "error": run.error,
         "position": run.position,

@@ -163,9 +163,12 @@ class Store(Jobs):
         row = self._db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
         return None if row is None else load_run(row, self._positions())
 
-    def runs(self, ids: Sequence[str] | None = None, limit: int = 200, over: str = "lam") -> pd.DataFrame:
+    def runs(
+        self, ids: Sequence[str] | None = None, limit: int = 200, over: str | Mapping[str, str] = "lam"
+    ) -> pd.DataFrame:
         """One row per run: the newest `limit` first, or those of `ids` in that order (unknown ids are left out). The
-        column "lam" holds the method's option `over`, NaN where it has none."""
+        column "lam" holds the method's option `over` (of each method its own: {method: option}), NaN where it has
+        none."""
         if ids is None:
             rows = self._db.execute("SELECT * FROM runs ORDER BY created DESC, place DESC LIMIT ?", (limit,)).fetchall()
         else:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from fairness_core import datasets, metrics, scores
 from fairness_core.config import Event, RunConfig, UserError
-from fairness_core.preparation import NotApplicable
 from fairness_core.records import Progress
 from fairness_core.store import Store
 
@@ -127,7 +126,7 @@ def train(
         if not reporter.stopped:
             _finish(store, job, configs, modules, newest, data_dir, time.time() - began)
     except Exception as error:
-        if not isinstance(error, NotApplicable):  # nothing went wrong
+        if not isinstance(error, UserError):  # whose sentence says all
             traceback.print_exc()
         reporter.close()
         _fail(store, job, error)

@@ -159,6 +159,18 @@ def tradeoff_symbol(catalogue: Mapping[str, Any], method: str) -> str:
     return "target ε" if symbol == "ε" else symbol
 
 
+def tradeoffs(catalogue: Mapping[str, Any]) -> dict[str, str]:
+    """{method: the name of its trade-off}, of the methods that have one; for Store.runs(over=...)."""
+    return {name: entry["tradeoff"] for name, entry in catalogue["methods"].items() if entry["tradeoff"]}
+
+
+def setting(catalogue: Mapping[str, Any], method: str, value: float) -> str:
+    """Where a run stands on its method's trade-off: "λ = 2"; empty for a method without one."""
+    if method not in tradeoffs(catalogue) or not math.isfinite(value):
+        return ""
+    return f"{tradeoff_symbol(catalogue, method)} = {value:g}"
+
+
 def favourable(catalogue: Mapping[str, Any], config: RunConfig) -> str:
     """What the positive decision means: "predicted to earn more"; data sets with a choice of target name it."""
     words = str(catalogue["datasets"][config.dataset]["favourable"])
@@ -179,7 +191,8 @@ def measure_popover(*names: str) -> None:
             st.markdown(f"**{metric.title}** · `{metric.name}`")
             st.latex(metric.formula)
             st.markdown(metric.definition)
-            st.caption(f"From {metric.low:g} to {metric.high:g}, {directions[metric.better]}. Source: {metric.source}")
+            highest = "the number of classes" if metric.high is None else f"{metric.high:g}"
+            st.caption(f"From {metric.low:g} to {highest}, {directions[metric.better]}. Source: {metric.source}")
         st.caption(
             "A measure of a gap is a number about decisions; whether a gap is acceptable is a judgement of people."
         )

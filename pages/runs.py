@@ -31,7 +31,7 @@ SWEEP_HEADINGS = {
 RUN_HEADINGS = {
     **FIRST,
     "sensitive": "Group",
-    "lam": "λ",
+    "setting": "Setting",
     "seed": "Seed",
     "status": "Status",
     "accuracy": "Accuracy",
@@ -100,12 +100,19 @@ def _filters(catalogue: dict[str, Any]) -> dict[str, list[str]]:
 
 def _table(catalogue: dict[str, Any], kind: str | None, chosen: dict[str, list[str]], measure: str) -> pd.DataFrame:
     """The rows to list, newest first, with their results on test."""
-    table = pages.store().sweeps() if kind == "sweeps" else pages.store().runs(limit=NEWEST)
+    table = pages.store().sweeps() if kind == "sweeps" else _runs(catalogue)
     for column, kept in chosen.items():
         if kept:
             table = table[table[column].isin(kept)]
     table = table.reset_index(drop=True)
     return table if kind == "sweeps" else _with_results(table, measure)
+
+
+def _runs(catalogue: dict[str, Any]) -> pd.DataFrame:
+    """The newest runs, with where each stands on its method's trade-off in the column "setting"."""
+    table = pages.store().runs(limit=NEWEST, over=pages.tradeoffs(catalogue))
+    pairs = zip(table["method"], table["lam"].astype(float), strict=True)
+    return table.assign(setting=[pages.setting(catalogue, method, value) for method, value in pairs])
 
 
 def _with_results(table: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -124,6 +131,8 @@ def shown(catalogue: dict[str, Any], table: pd.DataFrame, kind: str) -> pd.DataF
     """`table` as people read it: titles instead of names, percent, local time."""
     methods = {name: pages.title(entry) for name, entry in catalogue["methods"].items()}
     datasets = {name: pages.title(entry) for name, entry in catalogue["datasets"].items()}
+    symbols = {name: pages.tradeoff_symbol(catalogue, name) for name in pages.tradeoffs(catalogue)}
+    over = table["method"].map(symbols)
     time = [datetime.datetime.fromtimestamp(t).replace(microsecond=0) for t in table["created"]]
     table = table.assign(
         time=time,
@@ -131,7 +140,7 @@ def shown(catalogue: dict[str, Any], table: pd.DataFrame, kind: str) -> pd.DataF
         method=table["method"].map(lambda m: methods.get(m, m)),
     )
     if kind == "sweeps":
-        table = table.assign(over=table["over"].replace("lam", "λ"), done=100 * table["done"] / table["runs"])
+        table = table.assign(over=over.fillna(table["over"]), done=100 * table["done"] / table["runs"])
         return table.rename(columns=SWEEP_HEADINGS)[list(SWEEP_HEADINGS.values())]
     table = table.assign(accuracy=100 * table["accuracy"], gap=100 * table["gap"])
     inapplicable = table["error"].fillna("").str.startswith(INAPPLICABLE)

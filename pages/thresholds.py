@@ -29,7 +29,7 @@ USUAL = {"eps": f"{EPSILON:g}", "cost": "1", "measure": MEASURES[0], "split": "t
 def main() -> None:
     st.title("Where should we draw the line?", anchor=False)
     catalogue = pages.catalogue()
-    table = _models()
+    table = _models(catalogue)
     run = _shown(catalogue, table)
     if run is None:
         _first_model(catalogue, table)
@@ -48,10 +48,10 @@ def main() -> None:
 # --------------------------------------------------------------------------------------------------------- which model
 
 
-def _models() -> pd.DataFrame:
+def _models(catalogue: Catalogue) -> pd.DataFrame:
     """The finished runs whose answers are kept, newest first."""
     store = pages.store()
-    table = store.runs(limit=NEWEST)
+    table = store.runs(limit=NEWEST, over=pages.tradeoffs(catalogue))
     done = table[table["status"] == "done"]
     kept = [run_id for run_id in done["id"] if store.scores_path(run_id).exists()]
     return done[done["id"].isin(kept)].reset_index(drop=True)
@@ -114,7 +114,7 @@ def _picker(catalogue: Catalogue, table: pd.DataFrame, run: Run) -> Run:
         if run_id not in rows:
             return run_id
         row = rows[run_id]
-        strength = "" if pd.isna(row["lam"]) else f" λ = {row['lam']:g}"
+        strength = f" {pages.setting(catalogue, row['method'], float(row['lam']))}".rstrip()
         method = pages.title(catalogue["methods"].get(row["method"], {"name": row["method"]}))
         data = pages.title(catalogue["datasets"].get(row["dataset"], {"name": row["dataset"]}))
         made = datetime.datetime.fromtimestamp(row["created"]).strftime("%d %b %H:%M")  # an age would change meanwhile

@@ -22,6 +22,7 @@ from fairness_core.evaluation import decided
 from fairness_core.methods.base import InProcessing, register, renewed
 from fairness_core.models import Classifier, dense, layer_sizes, seeded
 from fairness_core.optimizer import Adam
+from fairness_core.stack import Stack
 from fairness_core.training import Job, Kept, Learner, Player
 from fairness_core.twins import Keeper, Twins, chosen, exhibits, joined
 
@@ -273,15 +274,7 @@ class AEDA(InProcessing):
             memory.keeper.forget(self._aims(memory.job, memory.generations))
         copied = not self._for_each_batch(memory)
         model, rival = learner.model.net.fixed(copied=copied), learner.adversary.net.fixed(copied=copied)
-        if self.variant == "pre":
-            memory.judge = lambda x: (model(x), rival(x))
-            return
-
-        def both(x: Tensor) -> tuple[Tensor, Tensor]:
-            h = model.features(x)  # one forward pass for both heads
-            return model.head(h), rival(h)
-
-        memory.judge = both
+        memory.judge = apart(model, rival) if self.variant == "pre" else coupled(model, rival)
 
     def _twins(self, learner: Learner, batch: Batch) -> Twins | None:
         memory: Memory = learner.memory
@@ -291,17 +284,12 @@ class AEDA(InProcessing):
 
     def _maker(self, learner: Learner) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         memory: Memory = learner.memory
-        judge, lam = memory.judge, learner.lam.unsqueeze(1)
+        judge = memory.judge
         assert judge is not None
 
         def make(x: Tensor, y: Tensor, aim: Tensor) -> Tensor:
-            def losses(moved: Tensor) -> Tensor:
-                target, group = judge(moved)
-                loss = lam * row_losses(group, aim)
-                return loss + (1 - lam) * row_losses(target, y) if bool((lam < 1).any()) else loss
-
             with torch.enable_grad():
-                return perturb(losses, x, memory.ball)
+                return perturb(dual_loss(judge, learner.lam, y, aim), x, memory.ball)
 
         return make
 
@@ -349,6 +337,34 @@ class AEDA(InProcessing):
     def exhibits(self, learner: Learner) -> Sequence[Exhibit | None]:
         memory: Memory = learner.memory
         return memory.shown
+
+
+def coupled(model: Stack, head: Stack) -> Both:
+    """Both heads on the same features: one forward pass serves the two."""
+
+    def judge(x: Tensor) -> tuple[Tensor, Tensor]:
+        h = model.features(x)
+        return model.head(h), head(h)
+
+    return judge
+
+
+def apart(target: Stack, group: Stack) -> Both:
+    """Two networks, each with features of its own."""
+    return lambda x: (target(x), group(x))
+
+
+def dual_loss(judge: Both, lam: Tensor, y: Tensor, aim: Tensor) -> Callable[[Tensor], Tensor]:
+    """Eq. 3: λ CE(group, aim) + (1 - λ) CE(target, y) of every row, (R, rows); lam (R,), aim (R, rows)."""
+    weight = lam.unsqueeze(1)
+    class_counts = bool((lam < 1).any())
+
+    def losses(x: Tensor) -> Tensor:
+        target, group = judge(x)
+        loss = weight * row_losses(group, aim)
+        return loss + (1 - weight) * row_losses(target, y) if class_counts else loss
+
+    return losses
 
 
 def learn(head: Player, h: Tensor, lesson: Batch) -> Tensor:

@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import pages
+from tests import synthetic
 
 
 def form() -> None:
@@ -117,3 +118,23 @@ def test_a_frontier_is_named_by_what_its_method_runs_over(catalogue):
     assert symbols["adversarial"] == symbols["erm"] == "λ"
     assert symbols["reject_option"] == symbols["random_perturbation"] == "target ε"
     assert symbols["reweighing"] == "γ"
+
+
+def test_a_run_says_where_it_stands_on_its_own_trade_off(catalogue, store):
+    store.submit([synthetic.configured(catalogue, "adversarial", lam=2.0)])
+    store.submit([synthetic.configured(catalogue, "adversarial_finetune").with_option("epsilon", 0.03)])
+    table = store.runs(over=pages.tradeoffs(catalogue)).set_index("method")["lam"]
+    told = {method: pages.setting(catalogue, method, value) for method, value in table.items()}
+    assert told == {"erm": "", "adversarial": "λ = 2", "adversarial_finetune": "target ε = 0.03"}
+
+
+@pytest.mark.parametrize(("name", "words"), [("bias_sum", "to the number of classes"), ("accuracy", "From 0 to 1")])
+def test_every_measure_can_be_explained(name, words):
+    def popover(measure):
+        import pages
+
+        pages.measure_popover(measure)
+
+    at = AppTest.from_function(popover, args=(name,), default_timeout=30).run()
+    assert not at.exception
+    assert any(words in caption.value for caption in at.caption)
