@@ -73,7 +73,7 @@ def sentence(
     before: Mapping[int, Counts],
     after: Mapping[int, Counts],
     *,
-    lam: float,
+    lam: float | None,
     groups: Sequence[str],
     symbol: str = "λ",
     fairness: str = "demographic_parity_difference",
@@ -85,10 +85,10 @@ def sentence(
 ) -> str:
     """The result in plain words: gap and performance before and after, their intervals, and who gains or loses.
 
-    before: the untreated model's tensors {seed: (G, T, T)}; after: those at `lam`; only seeds that both have count, and
-    a UserError says so if there is none. favourable completes "31 more of 1,000 women are ...". The verb is "falls" or
-    "rises" only if the interval of the paired difference excludes 0, else "shows no clear change". It reports; it never
-    calls a model fair.
+    before: the untreated model's tensors {seed: (G, T, T)}; after: those at `lam` (None: of a method without a
+    trade-off); only seeds that both have count, and a UserError says so if there is none. favourable completes "31 more
+    of 1,000 women are ...". The verb is "falls" or "rises" only if the interval of the paired difference excludes 0,
+    else "shows no clear change". It reports; it never calls a model fair.
     """
     measure, judge = metric(fairness), metric(performance)
     seeds = sorted(set(before) & set(after))
@@ -106,7 +106,8 @@ def sentence(
         "over training seeds" if len(seeds) > 1 else "from resampling the rows"
     )
     gains = _gains(people, favourable, level)
-    text = f"At {symbol} = {lam:g} {gap}; {cost} ({split}, {counted}; {noise}). {gains}"
+    where = "With this method" if lam is None else f"At {symbol} = {lam:g}"
+    text = f"{where} {gap}; {cost} ({split}, {counted}; {noise}). {gains}"
     if is_trivial(np.sum(list(after.values()), axis=0)):
         text += " This model gives nearly everyone the same decision or hardly beats guessing."
     return text

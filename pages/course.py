@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import pprint
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import streamlit as st
 import pages
 from fairness_core import figures, metrics, outcomes
 from fairness_core.config import RunConfig, UserError, resolve
-from fairness_core.store import Run
+from fairness_core.store import ACTIVE, Run
 from pages import explorer
 
 EVERY = "accuracy"  # the performance this page speaks of
@@ -66,6 +68,31 @@ def outdated(catalogue: dict[str, Any], config: RunConfig) -> str | None:
     except UserError as error:
         return str(error)
     return None
+
+
+def listed(catalogue: Mapping[str, Any], row: Mapping[Any, Any], setting: str, about: str = "") -> str:
+    """A run as a picker lists it, from its row in Store.runs: method and setting, data (and what `about` adds), seed,
+    when it was asked for (an age would change meanwhile), the beginning of its id."""
+    method = pages.title(catalogue["methods"].get(row["method"], {"name": row["method"]}))
+    data = pages.title(catalogue["datasets"].get(row["dataset"], {"name": row["dataset"]}))
+    made = datetime.datetime.fromtimestamp(row["created"]).strftime("%d %b %H:%M")
+    return f"{method}{setting} · {data}{about} · seed {row['seed']} · {made} · {row['id'][:6]}"
+
+
+def offer_comparison(untreated: RunConfig, config: RunConfig, key: str) -> None:
+    """A button that trains the untreated twin of `config`, or a word that it is being trained; nothing where there is
+    one or the run is one itself."""
+    if config.id == untreated.id:
+        return
+    stored = pages.store().run(untreated.id)
+    if stored is not None and stored.status in ACTIVE:
+        st.caption(f"The untreated model is {'next' if stored.status == 'queued' else 'training'} …")
+        return
+    known = stored is not None and stored.status == "done"
+    if not known and st.button("Compare with the untreated model", key=key, icon=":material/compare_arrows:"):
+        pages.store().submit([untreated])
+        pages.wake_runner()
+        st.rerun()
 
 
 def waiting(run: Run, now: float) -> str:
@@ -123,7 +150,8 @@ def sentence(
     if before is None:
         return own_sentence(after, run, measure)
     method, seed = run.config.method, run.config.seed
-    lam = float(run.config.method_options.get(catalogue["methods"][method]["tradeoff"], 0.0))
+    over = catalogue["methods"][method]["tradeoff"]
+    lam = float(run.config.method_options[over]) if over else None
     symbol = pages.tradeoff_symbol(catalogue, method)
     return outcomes.sentence({seed: before}, {seed: after}, lam=lam, groups=groups, fairness=measure, symbol=symbol)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -88,10 +87,7 @@ def _picker(catalogue: dict[str, Any], table: pd.DataFrame, run: Run) -> None:
         if run_id not in rows:
             return run_id
         row = rows[run_id]
-        method = pages.title(catalogue["methods"][row["method"]])
-        data = pages.title(catalogue["datasets"].get(row["dataset"], {"name": row["dataset"]}))
-        made = datetime.datetime.fromtimestamp(row["created"]).strftime("%d %b %H:%M")  # an age would change meanwhile
-        return f"{method}, {row['lam']} · {data} · seed {row['seed']} · {made} · {run_id[:6]}"
+        return course.listed(catalogue, row | {"id": run_id}, f", {row['lam']}")
 
     st.selectbox("Run", ids, key=f"{STATE}:pick", format_func=called, on_change=_picked, width=760,
                  help="Every run of this store with something to explain, newest first; type to search.")  # fmt: skip
@@ -170,27 +166,11 @@ def _status(catalogue: dict[str, Any], run: Run) -> None:
             "Train again", key="explain-again", icon=":material/replay:"
         ):
             _train(run.config)
-        _offer_comparison(course.untreated(catalogue, run.config))
+        course.offer_comparison(course.untreated(catalogue, run.config), run.config, "explain-compare")
         st.page_link(
             "train.py", label="Settings", icon=":material/model_training:", query_params={"run": run.id},
             help="Open this run on the page Train, to change what it was trained with.",
         )  # fmt: skip
-
-
-def _offer_comparison(untreated: RunConfig) -> None:
-    """A button that trains the untreated twin, or a word that it is being trained."""
-    stored = pages.store().run(untreated.id)
-    if stored is not None and stored.status in ACTIVE:
-        st.caption(
-            "The untreated model is next …" if stored.status == "queued" else "The untreated model is training …"
-        )
-        return
-    known = stored is not None and stored.status == "done"
-    if not known and st.button("Compare with the untreated model", key="explain-compare",
-                               icon=":material/compare_arrows:"):  # fmt: skip
-        pages.store().submit([untreated])
-        pages.wake_runner()
-        st.rerun()
 
 
 main()

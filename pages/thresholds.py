@@ -3,7 +3,6 @@ and what a treatment of the model changes, and for whom."""
 
 from __future__ import annotations
 
-import datetime
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -114,11 +113,8 @@ def _picker(catalogue: Catalogue, table: pd.DataFrame, run: Run) -> Run:
         if run_id not in rows:
             return run_id
         row = rows[run_id]
-        strength = f" {pages.setting(catalogue, row['method'], float(row['lam']))}".rstrip()
-        method = pages.title(catalogue["methods"].get(row["method"], {"name": row["method"]}))
-        data = pages.title(catalogue["datasets"].get(row["dataset"], {"name": row["dataset"]}))
-        made = datetime.datetime.fromtimestamp(row["created"]).strftime("%d %b %H:%M")  # an age would change meanwhile
-        return f"{method}{strength} · {data}, {row['sensitive']} · seed {row['seed']} · {made} · {run_id[:6]}"
+        setting = f" {pages.setting(catalogue, row['method'], float(row['lam']))}".rstrip()
+        return course.listed(catalogue, row | {"id": run_id}, setting, f", {row['sensitive']}")
 
     st.selectbox("Model", ids, key=f"{STATE}:pick", format_func=called, on_change=_picked, width=760,
                  help="Every trained model of two classes in this store, newest first; type to search.")  # fmt: skip

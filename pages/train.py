@@ -280,7 +280,7 @@ def _onward(catalogue: dict[str, Any], run: Run, measure: str) -> None:
     tradeoff = catalogue["methods"][config.method]["tradeoff"]
     with st.container(horizontal=True, vertical_alignment="center", key="onward"):
         if run.status == "done":
-            _offer_comparison(course.untreated(catalogue, config), config)
+            course.offer_comparison(course.untreated(catalogue, config), config, "compare")
         if run.status == "done" and tradeoff and st.button("Sweep this control", key="sweep", icon=":material/tune:"):
             _sweep(catalogue, config, tradeoff)
         if run.status == "done" and pages.store().scores_path(run.id).exists():
@@ -305,21 +305,6 @@ def _explain(run: Run) -> None:
         st.page_link("explain.py", label="Explain", query_params={"run": run.id}, **words)
     elif st.button("Explain", key="explain", **words):
         st.switch_page("explain.py", query_params={"run": run.id})
-
-
-def _offer_comparison(untreated: RunConfig, config: RunConfig) -> None:
-    """A button that trains the untreated twin, unless there is one or this run is one itself."""
-    if config.id == untreated.id:
-        return
-    stored = pages.store().run(untreated.id)
-    if stored is not None and stored.status in ACTIVE:
-        st.caption("The untreated model is being trained for comparison …")
-        return
-    known = stored is not None and stored.status == "done"
-    if not known and st.button("Compare with the untreated model", key="compare", icon=":material/compare_arrows:"):
-        pages.store().submit([untreated])
-        pages.wake_runner()
-        st.rerun()
 
 
 def _sweep(catalogue: dict[str, Any], config: RunConfig, tradeoff: str) -> None:
