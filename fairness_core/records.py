@@ -103,7 +103,7 @@ def load_run(row: sqlite3.Row, positions: Mapping[str, int]) -> Run:
 
 def flat_run(run: Run, over: str | Mapping[str, str]) -> dict[str, Any]:
     config = run.config
-    option = over if isinstance(over, str) else over.get(config.method, "")
+    option = over.get(config.method, "") if isinstance(over, Mapping) else over
     return {
         **{name: getattr(run, name) for name in ("id", "status", "step", "of", "created", "started", "finished")},
         **{name: getattr(config, name) for name in ("dataset", "method", "model", "seed")},
