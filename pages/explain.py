@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -13,13 +12,11 @@ import pages
 from fairness_core.config import RunConfig, UserError, resolve
 from fairness_core.store import ACTIVE, Run
 from pages import adversarial_examples, course
+from pages.sections import SECTIONS
 
 TICK = 1.0  # seconds between two looks at a run that is being trained
 NEWEST = 400  # runs that are looked through
 STATE = "explain"
-SECTIONS: Mapping[str, Callable[[dict[str, Any], Run], None]] = {
-    adversarial_examples.METHOD: adversarial_examples.section
-}
 FIRST = {"dataset": "cmnist", "method": adversarial_examples.METHOD, "dataset_options": {"digits": "5000"}}
 
 

@@ -15,6 +15,7 @@ from fairness_core.config import Control, Option, RunConfig, UserError, resolve
 from fairness_core.store import ACTIVE, Run
 from pages import choices, course
 from pages.controls import draw_controls, heading
+from pages.sections import SECTIONS
 
 TICK = 0.5  # seconds between two looks at a run that is being trained
 PATIENCE = 0.5  # seconds that Train waits for the first figures, so that the page's next drawing shows them
@@ -118,7 +119,6 @@ def _plain_seconds(untreated: RunConfig) -> float:
     return 0.0
 
 
-EXPLAINED = ("aeda",)  # methods that the page Explain has a section for
 EXPLAIN_HELP = "What the method made, what the model learned from it, and what came of it; also while it trains."
 CUT_HELP = "Every threshold of this model, for everybody or per group, and what a treatment would change."
 SEED_HELP = "Draws the starting weights and the order of the rows. The same seed gives the same result."
@@ -287,7 +287,7 @@ def _onward(catalogue: dict[str, Any], run: Run, measure: str) -> None:
             pressed = st.button("Draw the line", key="cut", icon=":material/splitscreen_right:", help=CUT_HELP)
             if pressed:
                 st.switch_page("thresholds.py", query_params={"run": run.id})
-        if config.method in EXPLAINED:
+        if config.method in SECTIONS:
             _explain(run)
         if run.status not in ACTIVE:
             pages.table_twin(course.curve_table(course.live_events(run), measure), name=f"run-{run.id}")

@@ -218,16 +218,15 @@ class AEDA(InProcessing):
         if learner.epoch != memory.epoch or learner.phase != memory.phase:
             memory.epoch, memory.phase = learner.epoch, learner.phase
             self._between_epochs(learner)
-        union, twins = batch, self._twins(learner, batch)
-        if twins is not None and len(twins):
-            union = joined(batch, twins)
+        twins = self._twins(learner, batch)
+        union = batch if twins is None else joined(batch, twins)
         loss = task_loss(learner.model.net(union.x), union)
         learner.model.descend(loss)
         told = {"loss": loss.detach()}
         if self.variant == "pre" and memory.judge is None:
             told["bias_loss"] = learn(learner.adversary, batch.x, replace(batch, y=batch.s))
         elif self.refresh == 0 and not self._head_rests(memory):
-            told["bias_loss"] = self._bias_step(learner, batch, twins)
+            told["bias_loss"] = self._bias_step(learner, self._lesson(batch, union, twins), self.bias_passes)
         return told
 
     def _between_epochs(self, learner: Learner) -> None:
@@ -243,7 +242,9 @@ class AEDA(InProcessing):
         if self.refresh and memory.epoch > 0 and not self._head_rests(memory):
             for _ in range(self.bias_passes):
                 for batch in probes.passes(memory.rows, memory.job.budget.batch_size, seed=memory.epoch):
-                    self._bias_step(learner, batch, self._twins(learner, batch), times=1)
+                    twins = self._twins(learner, batch) if self.variant == "robust" else None
+                    union = batch if twins is None else joined(batch, twins)
+                    self._bias_step(learner, self._lesson(batch, union, twins), 1)
         if self._due(memory):
             self._renew(learner)
 
@@ -293,18 +294,20 @@ class AEDA(InProcessing):
 
         return make
 
-    def _bias_step(self, learner: Learner, batch: Batch, twins: Twins | None, times: int = 0) -> Tensor:
-        """The bias head learns from a batch (Eq. 5), robust also from its twins (Eq. 6), by the features as they are
-        now; its loss (R,)."""
-        lesson = replace(batch, y=batch.s)
-        if self.variant == "robust" and twins is not None:
-            union = joined(batch, twins)
-            attacked = torch.cat([batch.s.expand(len(twins.aim), -1), twins.aim], 1)
-            lesson = replace(union, y=union.s if self.adv_label == "true" else attacked)
+    def _lesson(self, batch: Batch, union: Batch, twins: Twins | None) -> Batch:
+        """What the bias head is to name (y): the groups of a batch (Eq. 5), for robust also of its twins (Eq. 6)."""
+        if self.variant != "robust" or twins is None:
+            return replace(batch, y=batch.s)
+        if self.adv_label == "true":
+            return replace(union, y=union.s)
+        return replace(union, y=torch.cat([batch.s.expand(len(twins.aim), -1), twins.aim], 1))
+
+    def _bias_step(self, learner: Learner, lesson: Batch, times: int) -> Tensor:
+        """The bias head learns so many times from a lesson, by the features as they are now; its last loss (R,)."""
         with torch.no_grad():
             h = learner.model.net.fixed().features(lesson.x)
         learner.adversary.optimizer.lr = self.bias_lr
-        for _ in range(times or self.bias_passes):
+        for _ in range(times):
             loss = learn(learner.adversary, h, lesson)
         return loss
 

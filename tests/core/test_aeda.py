@@ -15,6 +15,7 @@ from fairness_core.methods import METHODS
 from fairness_core.methods.aeda import AEDA, Memory
 from fairness_core.models import MLP, SmallCNN
 from fairness_core.training import Job, train
+from fairness_core.twins import joined
 from tests.tiny import tiny_dataset
 
 SHORT = Budget(epochs=3, batch_size=64)
@@ -133,7 +134,9 @@ def test_the_bias_step_leaves_the_model_as_it_is_running_statistics_included() -
     weights = [p.detach().clone() for p in learner.model.net.leaves]
     head = [p.detach().clone() for p in learner.adversary.net.leaves]
     buffers = copy.deepcopy(learner.model.net.buffers)
-    method._bias_step(learner, batch, method._twins(learner, batch))
+    twins = method._twins(learner, batch)
+    assert twins is not None
+    method._bias_step(learner, method._lesson(batch, joined(batch, twins), twins), 4)
     assert all(torch.equal(p, q) for p, q in zip(weights, learner.model.net.leaves, strict=True))
     assert all(torch.equal(buffers[0][k], v) for k, v in learner.model.net.buffers[0].items())
     assert not all(torch.equal(p, q) for p, q in zip(head, learner.adversary.net.leaves, strict=True))
@@ -182,13 +185,13 @@ def test_online_never_shows_its_twins_to_the_head() -> None:
         twins = method._twins(learner, batch)
         assert twins is not None
         moved = dataclasses.replace(twins, x=twins.x + 100)
-        method._bias_step(learner, batch, moved)
+        method._bias_step(learner, method._lesson(batch, joined(batch, moved), moved), 4)
         told[variant] = torch.cat([p.detach().flatten() for p in learner.adversary.net.leaves])
         made = job([recipe(variant=variant)], data)
         learner = made.learner
         learner.memory = method.begin(made)
         method._renew(learner)
-        method._bias_step(learner, batch, twins)
+        method._bias_step(learner, method._lesson(batch, joined(batch, twins), twins), 4)
         again = torch.cat([p.detach().flatten() for p in learner.adversary.net.leaves])
         assert torch.equal(told[variant], again) is (variant == "online")
 

@@ -32,7 +32,7 @@ def test_seeds_are_spread_with_their_interval() -> None:
 
 def test_every_line_can_be_trained_and_says_what_the_paper_prints() -> None:
     known = catalogue.build()
-    configs = {name: row.config(known, {"digits": "5000"}, 3, {}) for name, row in ROWS.items()}
+    configs = {name: row.config(known, {"digits": "5000"}, 3) for name, row in ROWS.items()}
     assert {c.seed for c in configs.values()} == {3}
     assert configs["AEDA robust"].method_options["variant"] == "robust"
     assert configs["AEDA robust"].training["lr_decay"] == "linear"
