@@ -161,6 +161,7 @@ def _columns(kind: str, measure: str) -> dict[str, Any]:
         return {**config, "Done": st.column_config.ProgressColumn(format="%d %%", min_value=0, max_value=100)}
     return {
         **config,
+        "Setting": st.column_config.TextColumn(width=118, help="Where the run stands on its method's own trade-off."),
         "Accuracy": number("Accuracy, %", format="%.1f", help="Share of the test split predicted correctly."),
         "Gap": number("Gap, points", format="%.1f", help=f"{course.gap_title(measure)} on the test split."),
         "n": number("n (test)", format="localized", help="People in the test split."),
