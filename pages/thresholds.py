@@ -183,7 +183,9 @@ def _view(run: Run, n_groups: int) -> cut.View:
     if f"{STATE}:view" not in state:
         problems: list[str] = []
         state[f"{STATE}:view"] = _read(st.query_params.to_dict(), _own_threshold(run), n_groups, problems)
-        state[f"{STATE}:problems"] = problems
+        state[f"{STATE}:problems"], state[f"{STATE}:moved"] = problems, False
+    if state[f"{STATE}:moved"]:
+        _tell_address(state[f"{STATE}:view"])
     if told := state.get(f"{STATE}:problems"):
         st.warning("  \n".join(told), icon=":material/error:")
     view: cut.View = state[f"{STATE}:view"]
@@ -218,12 +220,17 @@ def _read(parameters: Mapping[str, str], usual: float, n_groups: int, problems: 
 
 
 def _moved() -> None:
-    """The browser says what it shows now: the address follows, what is as usual needs no word in it."""
+    """The browser says what it shows now."""
     told = st.session_state["cut"].get("view")
     if not told:
         return
-    view = cut.View.from_json(told)
-    st.session_state[f"{STATE}:view"], st.session_state[f"{STATE}:problems"] = view, []
+    st.session_state[f"{STATE}:view"], st.session_state[f"{STATE}:problems"] = cut.View.from_json(told), []
+    st.session_state[f"{STATE}:moved"] = True
+
+
+def _tell_address(view: cut.View) -> None:
+    """The address follows what is shown, and what is as usual needs no word in it. At every drawing: one that a second
+    change overtakes may never reach the browser, and the next one brings the old address along."""
     shown = view.tau[:1] if view.linked else view.tau
     now = {
         "tau": ",".join(f"{tau:g}" for tau in shown), "eps": f"{view.epsilon:g}", "cost": f"{view.cost:g}",

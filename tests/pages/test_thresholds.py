@@ -174,3 +174,21 @@ def test_the_table_of_thresholds_holds_what_the_charts_draw(answers):
 def test_a_view_survives_the_way_to_the_browser_and_back():
     view = cut.View((0.25, 0.75), False, 0.1, 2.0, MEASURES[1], "validation", "equalized_odds")
     assert cut.View.from_json(json.loads(json.dumps(view.to_json()))) == view
+
+
+def test_the_address_follows_what_is_shown_also_when_a_drawing_was_overtaken(open_page, answers, config):
+    """The browser's next drawing brings the address of before along: it must not win."""
+    at = open_page("thresholds.py", run=config.id, tau="0.7")
+    at.session_state["thresholds:view"] = cut.View((0.7, 0.35), False, measure="average_odds_difference")
+    at.session_state["thresholds:moved"] = True
+    at.query_params["tau"] = "0.7"
+    at.run()
+    assert not at.exception
+    assert at.query_params["measure"] == "average_odds_difference"
+    assert at.query_params["tau"] == "0.7,0.35"
+
+
+def test_an_address_stays_as_it_was_written_until_something_is_moved(open_page, answers, config):
+    at = open_page("thresholds.py", run=config.id, tau="0.70", split="test")
+    assert at.query_params["tau"] == "0.70"
+    assert at.query_params["split"] == "test"
