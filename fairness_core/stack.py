@@ -113,15 +113,17 @@ class Stack:
         """The features of every replica, (R, width, rows)."""
         body = self.template.get_submodule("features").train(self.training)
         own = [name for name in self.parameters if name.startswith("features.")]
-        columns = [self.parameters[name].unbind() for name in own]
+        columns = [_apart(self.parameters[name]) for name in own]
+        each = [x] * len(self)
+        if x.dim() == 5:
+            each = [part.contiguous(memory_format=torch.channels_last) for part in _apart(x)]
         out = []
         for r, buffers in enumerate(self.buffers):
             state = {name.removeprefix("features."): column[r] for name, column in zip(own, columns, strict=True)}
             state |= {name.removeprefix("features."): b for name, b in buffers.items() if name.startswith("features.")}
-            own_x = x[r].contiguous(memory_format=torch.channels_last) if x.dim() == 5 else x
-            h: Tensor = functional_call(body, state, (own_x,))
+            h: Tensor = functional_call(body, state, (each[r],))
             out.append(h.t())
-        return torch.stack(out)
+        return torch.stack(out) if len(out) > 1 else out[0].unsqueeze(0)
 
     def _pool(self, key: str) -> list[Workspace]:
         """Workspaces of the dense layers that end before `key`."""
@@ -152,3 +154,8 @@ class Stack:
             buffers[f"{key}running_mean"].lerp_(mean[r], momentum)
             buffers[f"{key}running_var"].lerp_(variance[r], momentum)
             buffers[f"{key}num_batches_tracked"].add_(1)
+
+
+def _apart(stacked: Tensor) -> Sequence[Tensor]:
+    """Each replica's own part. Of one replica it is a view whose gradient is a view, too; others are copied back."""
+    return [stacked.squeeze(0)] if len(stacked) == 1 else stacked.unbind()
