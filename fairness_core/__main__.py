@@ -96,9 +96,13 @@ def _training_options(made: argparse.ArgumentParser, *, one: bool) -> None:
     else:
         made.add_argument("--over", metavar="NAME=LOW:HIGH:COUNT", help="also NAME=V1,V2,...; default: the trade-off")
         made.add_argument("--seeds", default="1", metavar="N", help="seeds 0 to N-1 for every value (default: 1)")
-        made.add_argument("--performance", default="accuracy", metavar="METRIC", help="of the frontier")
         made.add_argument(
-            "--fairness", default="demographic_parity_difference", metavar="METRIC", help="of the frontier"
+            "--performance", metavar="METRIC", help="of the frontier; default: accuracy, of a number its mean error"
+        )
+        made.add_argument(
+            "--fairness",
+            metavar="METRIC",
+            help="of the frontier; default: demographic_parity_difference, of a number odds_regression",
         )
 
 

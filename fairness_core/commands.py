@@ -7,13 +7,13 @@ import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from fairness_core import audit, datasets, metrics, regression, runner, sweep
+from fairness_core import audit, datasets, metrics, regression, regression_results, regression_sweep, runner, sweep
 from fairness_core.config import Option, Options, RunConfig, UserError, resolve
 from fairness_core.datasets import own
 from fairness_core.preparation import INAPPLICABLE
@@ -53,6 +53,7 @@ def list_all(args: argparse.Namespace) -> int:
     """Methods, data sets, models, metrics and their controls."""
     store = Store(args.store) if (Path(args.store) / "store.db").exists() else None
     found = {**catalogue(store, data_dir(args)), "metrics": {n: m.to_json() for n, m in metrics.METRICS.items()}}
+    found["regression_metrics"] = {name: asdict(measure) for name, measure in regression.MEASURES.items()}
     if args.json:
         print_json(found)
         return 0
@@ -91,7 +92,7 @@ def train(args: argparse.Namespace) -> int:
 
 def sweep_over(args: argparse.Namespace) -> int:
     """The runs of a sweep, trained together, and their frontier."""
-    metrics.metric(args.performance), metrics.metric(args.fairness)  # a wrong name is told before the training
+    numeric = check_axes(args.performance, args.fairness)  # a wrong name is told before the training
     store = Store(args.store)
     folder = data_dir(args)
     take_in(args, store, folder)
@@ -104,12 +105,35 @@ def sweep_over(args: argparse.Namespace) -> int:
     # Only the trade-off may differ inside a stack; any other control makes each value a job of its own.
     vary = [over] if over and over == known["methods"][base.method]["tradeoff"] else []
     spec = {"over": over, "values": values, "seeds": seeds, "base": base.to_json()}
+    if numeric is not None:
+        check_task(base, folder, store, numeric)
     sweep_id = store.submit_sweep(spec, configs, vary)
     status = run_all(store, configs, vary, folder)
     if status == 0:
         report = sweep_result(store, sweep_id, args.performance, args.fairness)
         print_json(report) if args.json else print_front(report)
     return status
+
+
+def check_axes(performance: str | None, fairness: str | None) -> bool | None:
+    """Are these the measures of a number (True), of classes (False), or is nothing named (None)? UserError where one is
+    unknown or the two do not go together."""
+    if performance in regression_sweep.ERRORS or fairness in regression_sweep.GAPS:
+        regression_sweep.known_error(performance or regression_sweep.ERRORS[0])
+        regression_sweep.known_gap(fairness or regression_sweep.GAPS[0])
+        return True
+    named = [name for name in (performance, fairness) if name is not None]
+    for name in named:
+        metrics.metric(name)
+    return False if named else None
+
+
+def check_task(base: RunConfig, folder: Path | None, store: Store, numeric: bool) -> None:
+    """UserError when the measures that were asked for are not those of this target."""
+    task = datasets.load(base.dataset, base.dataset_options, folder, store.tables).task
+    if (task == "regression") != numeric:
+        names = (regression_sweep.ERRORS + regression_sweep.GAPS) if task == "regression" else metrics.METRICS
+        raise UserError(f"The target of {base.dataset} is a {task} one; its measures are {', '.join(names)}.")
 
 
 def take_in(args: argparse.Namespace, store: Store, folder: Path | None) -> None:
@@ -237,24 +261,30 @@ def result(store: Store, run: Run) -> Result:
     """A finished run as --json prints it; metrics are those of the test split, as fractions."""
     counts = store.confusions([run.id], "test", pooled=False)[run.id]
     measured = metrics.evaluate(counts) if counts.ndim == 3 else metrics.over_targets(counts)
-    if run.info["task"] == "regression":  # the counts are those of bins of the target
-        final = store.history(run.id).query("stage == 'test'").iloc[-1]
-        measured = {**{name: float(final[name]) for name in regression.MEASURES}, **measured}
+    told: Result = {"metrics": measured}
+    if regression_results.is_regression(run):  # the counts are those of bins of the target
+        told = {**regression_results.result(store, run), "binned_metrics": measured}
     return {
         "id": run.id,
         "config": run.config.to_json(),
         "split": "test",
-        "metrics": measured,
+        **told,
         "confusion": counts,
         **{name: run.info[name] for name in ("task", "groups", "classes", "targets", "seconds", "flags")},
     }
 
 
-def sweep_result(store: Store, sweep_id: str, performance: str, fairness: str) -> Result:
+def sweep_result(store: Store, sweep_id: str, performance: str | None, fairness: str | None) -> Result:
     """The runs of a sweep and, chosen on validation, the rows of its frontier."""
     made = store.sweep(sweep_id)
     assert made is not None
     runs = [run for run in map(store.run, made.run_ids) if run is not None]
+    seconds = sum(run.info["seconds"] for run in runs)
+    if any(map(regression_results.is_regression, runs)):
+        told = regression_results.sweep_result(store, made, performance, fairness)
+        return {"id": sweep_id, "spec": made.spec, "runs": [result(store, run) for run in runs], **told,
+                "seconds": seconds}  # fmt: skip
+    performance, fairness = performance or "accuracy", fairness or "demographic_parity_difference"
     validation, test = (store.confusions(made.run_ids, stage) for stage in ("validation", "test"))
     points = sweep.points(store.runs(made.run_ids, over=made.spec["over"]), validation, test, performance, fairness)
     front = sweep.frontier(points).query("on_front").drop(columns="on_front")
@@ -270,7 +300,7 @@ def sweep_result(store: Store, sweep_id: str, performance: str, fairness: str) -
         "metrics": {"hypervolume": volumes["test"], "hypervolume_validation": volumes["validation"]},
         "performance": performance,
         "fairness": fairness,
-        "seconds": sum(run.info["seconds"] for run in runs),
+        "seconds": seconds,
     }
 
 
@@ -285,6 +315,9 @@ def print_result(report: Result) -> None:
         interval = report.get("intervals", {}).get(name)
         shown = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
         print(f"  {name:<36} {value:8.4f}{shown}")
+    for cell in report.get("cells", []):
+        errors = f"mean error {cell['mean_error']:+8.4g}, mean absolute error {cell['absolute_error']:8.4g}"
+        print(f"  {cell['bin']:<18} {cell['group']:<28} n = {cell['n']:>7,}: {errors}")
     for flag in report["flags"]:
         print(f"  note: {flag}")
 
@@ -293,7 +326,8 @@ def print_front(report: Result) -> None:
     print(f"sweep {report['id']}: {len(report['runs'])} runs, frontier chosen on validation, shown on test")
     print(f"  {'lam':>8} {report['performance']:>24} {report['fairness']:>34}")
     for row in report["front"]:
-        print(f"  {row['lam']:8.3g} {row['test_performance']:24.4f} {row['test_gap']:34.4f}")
+        performance = row.get("test_performance", row.get("test_error"))
+        print(f"  {row['lam']:8.3g} {performance:24.4f} {row['test_gap']:34.4f}")
 
 
 # -- the other commands

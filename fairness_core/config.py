@@ -363,6 +363,7 @@ class Event:
     "validation" and "test" (whole splits). confusion: int64 (groups, classes, classes), indexed [s, y, y_hat].
     The last two of a binary task also carry, per row of the split, float32 (n,): scores, P(y = 1) as the network gives
     it, and decisions, 0 or 1 (in between: the chance of 1), unless those are scores > values["tau"] (0.5 if absent).
+    Those of a regression carry as scores what was predicted, in units of the target, and its measures as values.
     exhibit: arrays that show what the method does at this moment (pictures before and after), for the page to draw.
     """
 

@@ -128,7 +128,7 @@ def many_classes(cells: pd.DataFrame, *, target: str) -> go.Figure:
         )  # fmt: skip
     figure.update_layout(base_layout(barmode="stack"))
     left = names_axis(figure, labels)
-    figure.update_layout(margin={"l": left, "r": 22, "t": _name_groups(figure, groups), "b": 46})
+    figure.update_layout(margin={"l": left, "r": 22, "t": name_groups(figure, groups), "b": 46})
     _count_axis(figure, f"rows per {plain(cut(target))}", cells.groupby("label")["rows"].sum().to_numpy(dtype=float), 1)
     _share_axis(figure, "share within the group", cells["high"].to_numpy(dtype=float), 2)
     return figure
@@ -162,7 +162,7 @@ def _share_axis(figure: go.Figure, title: str, high: np.ndarray, col: int) -> No
     )
 
 
-def _name_groups(figure: go.Figure, groups: Sequence[str]) -> int:
+def name_groups(figure: go.Figure, groups: Sequence[str]) -> int:
     """The groups' names above the chart, each with its marker and in its colour: a legend read as a sentence, in as
     many lines as it needs. Returns the room it takes."""
     shift, line = 0.0, 0
@@ -210,7 +210,7 @@ def missing(table: pd.DataFrame, most: int = BARS) -> go.Figure:
         )  # fmt: skip
     figure.update_layout(base_layout())
     left = names_axis(figure, columns)
-    figure.update_layout(margin={"l": left, "r": 22, "t": _name_groups(figure, groups), "b": 44})
+    figure.update_layout(margin={"l": left, "r": 22, "t": name_groups(figure, groups), "b": 44})
     top = min(1.04, 1.15 * max(float(table["high"].astype(float).max()), 0.02))
     figure.update_xaxes(title_text="share missing", range=[0, top], tickformat=".1~%", nticks=6)
     return figure

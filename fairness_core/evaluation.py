@@ -53,6 +53,11 @@ def decided(logits: Tensor, y: Tensor) -> Tensor:
     return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
 
 
+def predicted_numbers(logits: Tensor, scale: Scale) -> np.ndarray:
+    """What a regression predicts, float32 (R, rows), in units of the target."""
+    return (logits[:, 0] * scale.sd + scale.mean).float().numpy()
+
+
 def error_sums(logits: Tensor, batch: Batch, data: Dataset, scale: Scale) -> np.ndarray:
     """regression.sums of every replica, (R, groups, bins, 6), in units of the target."""
     bins, _ = classes_of(logits, batch.y, data, scale)

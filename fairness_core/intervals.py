@@ -114,7 +114,7 @@ def noise_floor(C: Counts, seed: int = 0) -> dict[str, Values]:
 
     def floor(part: Values, whole: Values) -> Values:
         p = ratio(part.sum(0), whole.sum(0))
-        return _expected_range(np.sqrt(p * (1 - p) * ratio(np.ones_like(whole), whole)), seed)
+        return expected_range(np.sqrt(p * (1 - p) * ratio(np.ones_like(whole), whole)), seed)
 
     within = floor(r.hits, r.rows)  # (T, ...): per true class
     chosen = floor(r.predicted, np.broadcast_to(r.n[:, None], r.predicted.shape))
@@ -140,7 +140,7 @@ def noise_floor(C: Counts, seed: int = 0) -> dict[str, Values]:
     return floors
 
 
-def _expected_range(sd: Values, seed: int) -> Values:
+def expected_range(sd: Values, seed: int = 0) -> Values:
     """E(max - min) over independent centred normals with standard deviations sd (G, T, ...) -> (T, ...)."""
     if len(sd) == 2:
         return np.asarray(FOLDED * np.sqrt((sd**2).sum(0)))

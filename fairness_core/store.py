@@ -38,9 +38,9 @@ from fairness_core.records import (
     load_values,
     to_json,
 )
-from fairness_core.scores import Scores
+from fairness_core.scores import Predictions, Scores
 
-__all__ = ["ACTIVE", "STATUSES", "Progress", "Run", "Scores", "Store", "Sweep", "code_hash"]
+__all__ = ["ACTIVE", "STATUSES", "Predictions", "Progress", "Run", "Scores", "Store", "Sweep", "code_hash"]
 
 
 def code_hash() -> str:
@@ -128,6 +128,7 @@ class Store(Jobs):
         for run_id in ids:
             self.weights_path(run_id).unlink(missing_ok=True)
             self.scores_path(run_id).unlink(missing_ok=True)
+            self.numbers_path(run_id).unlink(missing_ok=True)
             exhibits.forget(self.exhibits_path(run_id))
 
     def delete_sweep(self, sweep_id: str) -> None:
@@ -211,6 +212,16 @@ class Store(Jobs):
         found = {row[0]: load_confusion(row[1], row[2], pooled) for row in rows}
         return {run_id: c for run_id, c in found.items() if c is not None}
 
+    def values(self, run_ids: Iterable[str], stage: str) -> dict[str, dict[str, float]]:
+        """The named numbers of the newest event of `stage` of each run that has one."""
+        newest = "SELECT seq FROM events WHERE run_id = asked.value AND stage = ? ORDER BY seq DESC LIMIT 1"
+        rows = self._db.execute(
+            f'SELECT run_id, "values" FROM json_each(?) AS asked CROSS JOIN events ON run_id = asked.value'
+            f" AND seq = ({newest})",
+            (to_json(list(run_ids)), stage),
+        )
+        return {row[0]: load_values(row[1]) for row in rows}
+
     def info(self, run_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Of each finished run: groups, classes, n_train, n_validation, n_test, seconds, job_seconds, flags."""
         query = f"SELECT id, info FROM runs WHERE id IN {AMONG} AND info IS NOT NULL"
@@ -267,6 +278,15 @@ class Store(Jobs):
     def scores(self, run_id: str) -> dict[str, Scores]:
         """The run's answers per split ("validation", "test"); empty if it has none."""
         return scores.load(self.scores_path(run_id))
+
+    def numbers_path(self, run_id: str) -> Path:
+        """Where what the run predicted for the validation and test rows lies (scores.py), if its task is a
+        regression."""
+        return self.root / "numbers" / f"{run_id}.safetensors"
+
+    def numbers(self, run_id: str) -> dict[str, Predictions]:
+        """What a regression predicted per split ("validation", "test"); empty if there is nothing."""
+        return scores.load_numbers(self.numbers_path(run_id))
 
     def publish_catalogue(self, catalogue: Mapping[str, Any]) -> None:
         """Keeps `catalogue` under its version, the hash of the code that built it."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairness_core import datasets, metrics, scores
+from fairness_core import datasets, metrics, regression, scores
 from fairness_core.config import Event, RunConfig, UserError
 from fairness_core.records import Progress
 from fairness_core.store import Store
@@ -118,7 +118,7 @@ def train(
     try:
         newest: Newest = {}
         first = configs[0]  # the others differ in seed and λ
-        data = datasets.load(first.dataset, first.dataset_options, data_dir, store.tables)
+        data = _judged(first, datasets.load(first.dataset, first.dataset_options, data_dir, store.tables))
         store.describe(ids, _names(data), job=job)
         where = {"data_dir": data_dir, "tables": store.tables, "weights": store.weights_path}
         modules = _train(reporter, configs, newest, where, fit, on_event)
@@ -180,20 +180,31 @@ def _finish(
         if config.id in wanted:
             _save(module, store.weights_path(config.id))
             info = {"seconds": seconds / len(configs), "job_seconds": seconds, "job_runs": len(configs)}
-            data = datasets.load(config.dataset, config.dataset_options, data_dir, store.tables)
-            answers = _answers(newest[config.id], data)
-            if answers:
-                scores.save(store.scores_path(config.id), answers)
+            data = _judged(config, datasets.load(config.dataset, config.dataset_options, data_dir, store.tables))
+            _keep_answers(store, config.id, newest[config.id], data)
             info |= _info(newest[config.id]["test"], data)
             if not store.finish(config.id, "done", job=job, info=info) and store.run(config.id) is None:
                 store.delete([config.id])  # it was deleted this very moment: its files go, too
 
 
-def _answers(last: dict[str, Event], data: datasets.Dataset) -> dict[str, scores.Scores]:
-    """What the model said about the rows of the validation and the test split, where the events carry it."""
-    splits = {"validation": data.validation, "test": data.test}
-    found = {name: scores.of_event(last[name], split) for name, split in splits.items() if name in last}
-    return {name: answers for name, answers in found.items() if answers is not None}
+def _judged(config: RunConfig, data: datasets.Dataset) -> datasets.Dataset:
+    """The rows as the run's events count them; an experiment may tell groups apart instead of classes."""
+    from fairness_core.methods import judged
+
+    return judged(config.method, data)
+
+
+def _keep_answers(store: Store, run_id: str, last: dict[str, Event], data: datasets.Dataset) -> None:
+    """Write down what the model said about the rows of the validation and the test split, where the events carry it."""
+    splits = {name: split for name, split in _splits(data) if name in scores.SPLITS and name in last}
+    if data.task == "regression":
+        numbers = {name: scores.numbers_of_event(last[name], split) for name, split in splits.items()}
+        if kept := {name: own for name, own in numbers.items() if own is not None}:
+            scores.save_numbers(store.numbers_path(run_id), kept)
+        return
+    found = {name: scores.of_event(last[name], split) for name, split in splits.items()}
+    if answers := {name: own for name, own in found.items() if own is not None}:
+        scores.save(store.scores_path(run_id), answers)
 
 
 def _save(module: nn.Module, path: Path) -> None:
@@ -211,6 +222,8 @@ def _info(last: Event, data: datasets.Dataset) -> dict[str, Any]:
     if counts is not None and counts.ndim == 4:
         counts = counts.sum(0)
     flags = [] if counts is None else metrics.flags(counts, names["groups"], names["classes"])
+    if data.task == "regression" and last.scores is not None:
+        flags = regression.flags(regression.of_split(last.scores, data, "test"), names["groups"])
     diverged = last.values.get("diverged_at_step")
     if diverged is not None:
         flags = [f"diverged:{diverged:.0f}", *flags]
@@ -221,7 +234,8 @@ def _names(data: datasets.Dataset) -> dict[str, Any]:
     """What the data set says by itself: task, names of groups, classes and targets, sizes of splits."""
     sizes = {f"n_{name}": len(split.y) for name, split in _splits(data)}
     names = {"groups": list(data.groups), "classes": list(data.classes), "targets": list(data.targets)}
-    return {"task": data.task, **names, **sizes}
+    number = {"edges": list(data.edges), "unit": data.unit, "tolerance": data.tolerance}
+    return {"task": data.task, **names, **sizes, **(number if data.task == "regression" else {})}
 
 
 def _splits(data: datasets.Dataset) -> Iterator[tuple[str, datasets.Split]]:

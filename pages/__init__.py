@@ -271,8 +271,11 @@ def changed(options: Mapping[str, Option], entry: Mapping[str, Any]) -> dict[str
     return {name: value for name, value in options.items() if value != usual.get(name)}
 
 
-def python_lines(config: RunConfig, over: str, values: Sequence[float], seeds: Sequence[int]) -> str:
-    """The sweep as Python: configurations in, confusion tensors out."""
+def python_lines(
+    config: RunConfig, over: str, values: Sequence[float], seeds: Sequence[int], *, number: bool = False
+) -> str:
+    """The sweep as Python: configurations in, confusion tensors out, or the measures where the target is a number."""
+    told = "event.values" if number else "metrics.evaluate(event.confusion)"
     return "\n".join(
         [
             "from dataclasses import replace",
@@ -287,7 +290,7 @@ def python_lines(config: RunConfig, over: str, values: Sequence[float], seeds: S
             "for events in fit(configs, live=False):",
             "    for index, event in events:",
             '        if event.stage == "test":',
-            "            print(configs[index].id, metrics.evaluate(event.confusion))",
+            f"            print(configs[index].id, {told})",
         ]
     )
 

@@ -110,15 +110,22 @@ def tradeoff(catalogue: Catalogue, method: str) -> Control:
     return next(c for c in pages.declared(entry) if c.name == entry["tradeoff"])
 
 
-def treated(catalogue: Catalogue) -> list[str]:
-    """The methods that have a frontier."""
-    return [name for name, entry in catalogue["methods"].items() if entry["tradeoff"]]
+def debiasers(catalogue: Catalogue) -> list[str]:
+    """The methods that one trains a model with: all but experiments, which only ask a question."""
+    return [name for name, entry in catalogue["methods"].items() if entry["family"] != "experiment"]
+
+
+def treated(catalogue: Catalogue, dataset: str | None = None) -> list[str]:
+    """The methods that have a frontier; with `dataset`, those of them that can predict a number if it asks for one."""
+    number = dataset is not None and catalogue["datasets"][dataset]["task"] == "regression"
+    methods = catalogue["methods"].items()
+    return [name for name, m in methods if m["tradeoff"] and (not number or "regression" in m["tasks"])]
 
 
 def trainable(catalogue: Catalogue) -> list[str]:
-    """The data sets that are here and whose target is a class."""
+    """The data sets that are here and for which there is a method with a frontier."""
     entries = catalogue["datasets"].items()
-    return [name for name, entry in entries if not entry["missing"] and entry["task"] != "regression"]
+    return [name for name, entry in entries if not entry["missing"] and treated(catalogue, name)]
 
 
 def sensitive_control(catalogue: Catalogue, dataset: str) -> Control | None:
@@ -216,7 +223,7 @@ def read_address(store: Store, catalogue: Catalogue, parameters: Mapping[str, st
     dataset = one_of(parameters, "data", trainable(catalogue), FIRST["dataset"], problems)
     offered = groupings(catalogue, dataset, parameters.get("group", ""))
     group = one_of(parameters, "group", offered, FIRST["group"], problems)
-    method = one_of(parameters, "method", treated(catalogue), FIRST["method"], problems)
+    method = one_of(parameters, "method", treated(catalogue, dataset), FIRST["method"], problems)
     chosen = {"data", "group", "method"} & parameters.keys() and not problems
     return Asked(dataset, group, method, stored(store, catalogue, dataset, group, method), not chosen, tuple(problems))
 

@@ -12,10 +12,10 @@ import pandas as pd
 import streamlit as st
 
 import pages
-from fairness_core import figures, metrics, outcomes
+from fairness_core import figures, metrics, outcomes, regression_results
 from fairness_core.config import RunConfig, UserError, resolve
 from fairness_core.store import ACTIVE, Run
-from pages import explorer
+from pages import errors_by_bin, explorer
 
 EVERY = "accuracy"  # the performance this page speaks of
 
@@ -117,6 +117,9 @@ def draw(catalogue: dict[str, Any], run: Run, measure: str) -> None:
     newest = final if final is not None else (known.iloc[-1] if len(known) else None)
     if live.empty and run.status in ("failed", "cancelled"):
         return
+    if regression_results.is_regression(run):
+        _draw_numbers(catalogue, run, live)
+        return
     before = _before(catalogue, run) if final is not None else None
     blocks = [_curves(catalogue, run, live, measure), *_gauge_words(catalogue, run)]
     if newest is None:
@@ -126,10 +129,7 @@ def draw(catalogue: dict[str, Any], run: Run, measure: str) -> None:
     else:
         groups = group_names(run, len(newest))
         if final is not None:
-            said = numbers(run, final) if run.info.get("task") == "regression" else ""
-            blocks.insert(
-                0, explorer.text("sentence", [said or sentence(catalogue, run, before, final, groups, measure)])
-            )
+            blocks.insert(0, explorer.text("sentence", [sentence(catalogue, run, before, final, groups, measure)]))
         blocks += _groups(catalogue, run, newest, before, groups, "test split" if final is not None else LIVE)
     explorer.explorer(blocks, key="curves", revision=run.id)
     if targets := run.info.get("targets"):
@@ -139,6 +139,27 @@ def draw(catalogue: dict[str, Any], run: Run, measure: str) -> None:
             st.caption(f":material/warning: {metrics.explain(flag)}")
 
 
+def _draw_numbers(catalogue: dict[str, Any], run: Run, live: pd.DataFrame) -> None:
+    """The same of a regression: errors by bin of the true value instead of confusion matrices."""
+    known = errors_by_bin.errors(run)
+    curves = [_curves(catalogue, run, live, NUMBERS_GAP), *_gauge_words(catalogue, run)]
+    if known is None:
+        wait = [explorer.text("wait", [errors_by_bin.WAIT], area="right", muted=True)]
+        explorer.explorer(curves + wait * (run.status in ACTIVE), key="curves", revision=run.id)
+        if run.status == "done":
+            errors_by_bin.absent(run)
+        return
+    twin = pages.store().run(untreated(catalogue, run.config).id) if run.config.method != "erm" else None
+    before = errors_by_bin.errors(twin) if twin else None
+    over = catalogue["methods"][run.config.method]["tradeoff"]
+    at = pages.setting(catalogue, run.config.method, float(run.config.method_options[over])) if over else ""
+    said = errors_by_bin.sentence(known, run, before, at and f"At {at}")
+    blocks = [explorer.text("sentence", [said]), *curves, *errors_by_bin.blocks(known, before)]
+    explorer.explorer(blocks, key="curves", revision=run.id)
+    errors_by_bin.section(known, run)
+
+
+NUMBERS_GAP = "bias_mean"  # of a regression while it learns: the gap in how often the bin of the true value is hit
 LIVE = "validation sample"
 FAVOURABLE = -1  # the last class
 
@@ -154,18 +175,6 @@ def sentence(
     lam = float(run.config.method_options[over]) if over else None
     symbol = pages.tradeoff_symbol(catalogue, method)
     return outcomes.sentence({seed: before}, {seed: after}, lam=lam, groups=groups, fairness=measure, symbol=symbol)
-
-
-def numbers(run: Run, C: np.ndarray) -> str:
-    """The result of a regression in words; methods 2.8 has the definitions."""
-    history = pages.store().history(run.id)
-    found = history[history["stage"] == "test"].iloc[-1]
-    return (
-        f"Predictions are off by {found['mean_absolute_error']:.3g} on average (mean absolute error; R² = "
-        f"{found['r2']:.2f}). For the same true value the groups' mean errors lie {found['odds_regression']:.3g} apart "
-        f"(mean over bins of the true value); test split, n = {C.sum():,}, seed {run.config.seed}, in units of the "
-        "target. Accuracy and gaps below count a prediction as right when it falls into the bin of the true value."
-    )
 
 
 def own_sentence(C: np.ndarray, run: Run, measure: str) -> str:
@@ -227,6 +236,8 @@ def _curves(catalogue: dict[str, Any], run: Run, live: pd.DataFrame, measure: st
     declared = catalogue["methods"][run.config.method]["gauges"]
     biases = {name: gap_title(name) for name in dict.fromkeys((measure, "demographic_parity_difference"))}
     rest = [c for c in table.columns if c not in {"step", EVERY, *biases, *declared}]
+    if regression_results.is_regression(run):
+        biases = {measure: "gap between groups in hitting the bin of the true value"}
     figure = figures.training_curves(
         table,
         losses={c: c.replace("_", " ") for c in rest or ["loss"]},
@@ -284,11 +295,8 @@ def _groups(
     )
     heading = "Confusion matrices, % of the true class"
     decided = f"{favourable}, per 1,000 ({where})"
-    counted = [explorer.people("people", [people], heading=decided, colour=colour, area="right")]
-    if run.info.get("task") == "regression":
-        counted, heading = [], "True and predicted value by bins, % of the true bin"
     return [
-        *counted,
+        explorer.people("people", [people], heading=decided, colour=colour, area="right"),
         accuracy,
         explorer.matrices("matrices", [_matrices(C, before, groups)], heading=heading, classes=classes, area="right"),
     ]
@@ -315,8 +323,9 @@ def _share(C: np.ndarray) -> np.ndarray:
     return np.asarray(C / np.where(rows > 0, rows, np.nan))
 
 
-def python_lines(config: RunConfig) -> str:
-    """The run as Python: a configuration in, a confusion tensor out."""
+def python_lines(config: RunConfig, *, number: bool = False) -> str:
+    """The run as Python: a configuration in, a confusion tensor out, or the measures where the target is a number."""
+    told = "event.values" if number else "metrics.evaluate(event.confusion)"
     return "\n".join(
         [
             "from fairness_core import experiment, metrics",
@@ -326,6 +335,6 @@ def python_lines(config: RunConfig) -> str:
             "for events in experiment.fit([config]):",
             "    for _, event in events:",
             '        if event.stage == "test":',
-            "            print(config.id, metrics.evaluate(event.confusion))",
+            f"            print(config.id, {told})",
         ]
     )

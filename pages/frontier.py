@@ -15,7 +15,7 @@ from fairness_core.metrics import METRICS
 from fairness_core.preparation import INAPPLICABLE
 from fairness_core.records import Progress
 from fairness_core.store import ACTIVE, Sweep
-from pages import choices, evidence, scene
+from pages import choices, evidence, number_frontier, scene
 from pages.choices import Plan
 from pages.controls import draw_controls
 
@@ -60,7 +60,7 @@ def _adopt_address(catalogue: Catalogue) -> None:
     state, asked_id = st.session_state, st.query_params.get("sweep")
     if "frontier:sweep" in state and asked_id in (None, state["frontier:sweep"]):
         return
-    parameters = st.query_params.to_dict()
+    parameters = number_frontier.adopt(st.query_params.to_dict())
     asked = choices.read_address(pages.store(), catalogue, parameters)
     problems = list(asked.problems)
     usual = choices.usual_spec(catalogue, asked.method, asked.dataset)
@@ -85,9 +85,11 @@ def _adopt_address(catalogue: Catalogue) -> None:
 def _look_up(catalogue: Catalogue) -> None:
     """Another data set, group or method was chosen: show its sweep if there is one, else the empty state."""
     state = st.session_state
-    groups = choices.groupings(catalogue, state["frontier:data"])
+    groups, able = (f(catalogue, state["frontier:data"]) for f in (choices.groupings, choices.treated))
     if state["frontier:group"] not in groups:
         state["frontier:group"] = groups[0]
+    if state["frontier:method"] not in able:
+        state["frontier:method"] = able[0]
     names = {"dataset": state["frontier:data"], "group": state["frontier:group"], "method": state["frontier:method"]}
     found = choices.stored(pages.store(), catalogue, **names)
     state["frontier:sweep"], state["frontier:problems"] = (found.id if found else None), []
@@ -106,7 +108,8 @@ def _look_up(catalogue: Catalogue) -> None:
 def _pickers(catalogue: Catalogue) -> None:
     """The top row: what is compared, and by which measures."""
     methods, datasets = catalogue["methods"], catalogue["datasets"]
-    treated, state = choices.treated(catalogue), st.session_state
+    state = st.session_state
+    treated = choices.treated(catalogue, state["frontier:data"])
     changed: dict[str, Any] = {"on_change": _look_up, "args": (catalogue,), "persist_state": "session"}
     with st.container(key="pickers"):
         data, group, method, compare, measure, against = st.columns([1.15, 0.8, 1.25, 1.4, 1.5, 1.1])
@@ -127,6 +130,9 @@ def _pickers(catalogue: Catalogue) -> None:
     seen: dict[str, Any] = {"on_change": _write_view, "persist_state": "session"}
     compare.multiselect("Beside it", others, format_func=lambda n: pages.title(methods[n]), key="frontier:compare",
                         placeholder="add a method", **seen)  # fmt: skip
+    if number_frontier.is_number(catalogue, state["frontier:data"], _shown()):
+        number_frontier.pick_measures(measure, against)
+        return
     measure.selectbox("Gap measured by", MEASURES, key="frontier:measure", format_func=lambda n: METRICS[n].title,
                       help=METRICS[state["frontier:measure"]].definition, **seen)  # fmt: skip
     against.selectbox(
@@ -275,15 +281,17 @@ def _live(catalogue: Catalogue, shown: Sweep, active: bool) -> None:
     anchor = evidence.untreated(pages.store(), plan.anchors)
     main = evidence.gather(pages.store(), shown, catalogue, anchor.groups)
     _progress(main, plan)
-    view = _view(catalogue, shown)
-    if main.empty and not anchor.tensors["test"]:
+    view, values = _view(catalogue, shown), main.values
+    if number_frontier.is_number(catalogue, plan.base.dataset, shown):
+        others = _others(catalogue, shown, anchor.groups)
+        number_frontier.draw(main, others, plan.anchors, lambda: _moved(values))
+    elif main.empty and not anchor.tensors["test"]:
         st.info(
             "The first points appear within seconds; every model is then a position of one slider.",
             icon=":material/hourglass_top:",
         )
     else:
         others = _others(catalogue, shown, anchor.groups)
-        values = main.values
         scene.mount(main, others, anchor, view, on_position=lambda: _moved(values), on_epsilon=_band_moved)
     _actions(catalogue, main, plan, view)
 
@@ -362,14 +370,19 @@ def _unfinished(main: evidence.Evidence, plan: Plan, done: int, of: int) -> None
 def _actions(catalogue: Catalogue, main: evidence.Evidence, plan: Plan, view: scene.View) -> None:
     """Table, formulas, the command that reproduces it, the link."""
     base, spec = plan.base, plan.spec
+    number = number_frontier.is_number(catalogue, base.dataset, pages.store().sweep(main.id))
     values = ",".join(f"{v:g}" for v in spec["values"])
     command = pages.command_line(
         "sweep", base, catalogue, "--over", f"{spec['over']}={values}", "--seeds", str(len(spec["seeds"]))
     )
     with st.container(horizontal=True, gap="small", key="actions"):
-        pages.table_twin(evidence.export(main, view.measure, view.performance), name=f"frontier-{main.id}")
-        pages.measure_popover(view.measure, view.performance)
-        pages.reproduce_popover(command, pages.python_lines(base, spec["over"], spec["values"], spec["seeds"]))
+        if number:
+            number_frontier.actions(main, plan.anchors)
+        else:
+            pages.table_twin(evidence.export(main, view.measure, view.performance), name=f"frontier-{main.id}")
+            pages.measure_popover(view.measure, view.performance)
+        lines = pages.python_lines(base, spec["over"], spec["values"], spec["seeds"], number=number)
+        pages.reproduce_popover(command, lines)
         pages.link_popover()
 
 

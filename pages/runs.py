@@ -14,7 +14,7 @@ import pages
 from fairness_core import metrics
 from fairness_core.preparation import INAPPLICABLE
 from fairness_core.store import ACTIVE, STATUSES
-from pages import course
+from pages import course, errors_by_bin
 
 TICK = 1.0  # seconds between two looks while something is active
 NEWEST = 500  # runs listed
@@ -36,11 +36,15 @@ RUN_HEADINGS = {
     "status": "Status",
     "accuracy": "Accuracy",
     "gap": "Gap",
+    "error_size": "Mean error",
+    "error_gap": "Error gap",
     "n": "n",
     "seconds": "Seconds",
     "error": "Why it ended",
     "id": "Id",
 }
+ERRORS = {"error_size": "mean_absolute_error", "error_gap": "odds_regression"}  # of runs whose target is a number
+ERROR_HELP = "Of a run whose target is a number, on the test split, in units of the target"
 
 
 def main() -> None:
@@ -105,7 +109,11 @@ def _table(catalogue: dict[str, Any], kind: str | None, chosen: dict[str, list[s
         if kept:
             table = table[table[column].isin(kept)]
     table = table.reset_index(drop=True)
-    return table if kind == "sweeps" else _with_results(table, measure)
+    if kind == "sweeps":
+        return table
+    table = _with_results(table, measure)
+    table.loc[table["method"].isin(_experiments(catalogue)), "gap"] = np.nan  # it has no decision to compare
+    return table
 
 
 def _runs(catalogue: dict[str, Any]) -> pd.DataFrame:
@@ -118,13 +126,27 @@ def _runs(catalogue: dict[str, Any]) -> pd.DataFrame:
 def _with_results(table: pd.DataFrame, measure: str) -> pd.DataFrame:
     """Adds accuracy, the gap and n of the test split: NaN for a run without a result."""
     tensors = pages.store().confusions(table["id"], "test")
+    numbers = _numbers(table)
     rows = []
     for run_id in table["id"]:
         C = tensors.get(run_id)
-        found = {} if C is None else metrics.evaluate(C, ["accuracy", measure])
+        found = {} if C is None or run_id in numbers else metrics.evaluate(C, ["accuracy", measure])
         rows.append({"accuracy": found.get("accuracy", np.nan), "gap": found.get(measure, np.nan),
-                     "n": np.nan if C is None else int(C.sum())})  # fmt: skip
-    return pd.concat([table, pd.DataFrame(rows, columns=["accuracy", "gap", "n"], index=table.index)], axis=1)
+                     "n": np.nan if C is None else int(C.sum()), **numbers.get(run_id, {})})  # fmt: skip
+    columns = ["accuracy", "gap", "n", *ERRORS]
+    return pd.concat([table, pd.DataFrame(rows, columns=columns, index=table.index)], axis=1)
+
+
+def _numbers(table: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Of the runs whose target is a number: how far they are off, and the gap between the groups' errors, as text."""
+    known = pages.store().info(table["id"])
+    units = {run_id: info.get("unit", "") for run_id, info in known.items() if info.get("task") == "regression"}
+    found = pages.store().values(units, "test")
+    told = {}
+    for run_id, values in found.items():
+        size, gap = (errors_by_bin.number(values.get(name, np.nan)) for name in ERRORS.values())
+        told[run_id] = dict(zip(ERRORS, (f"{size} {units[run_id]}".strip(), gap), strict=True))
+    return told
 
 
 def shown(catalogue: dict[str, Any], table: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -148,10 +170,12 @@ def shown(catalogue: dict[str, Any], table: pd.DataFrame, kind: str) -> pd.DataF
     return table.rename(columns=RUN_HEADINGS)[list(RUN_HEADINGS.values())]
 
 
-def _order(catalogue: dict[str, Any], kind: str) -> list[str]:
-    """The headings from left to right; a single data set needs no column."""
+def _order(catalogue: dict[str, Any], kind: str, table: pd.DataFrame) -> list[str]:
+    """The headings from left to right; a single data set needs no column, nor do errors where no run has any."""
     headings = SWEEP_HEADINGS if kind == "sweeps" else RUN_HEADINGS
-    return [h for name, h in headings.items() if name != "data" or len(catalogue["datasets"]) > 1]
+    absent = {name for name in ERRORS if name in headings and table[headings[name]].isna().all()}
+    absent |= set() if len(catalogue["datasets"]) > 1 else {"data"}
+    return [h for name, h in headings.items() if name not in absent]
 
 
 def _columns(kind: str, measure: str) -> dict[str, Any]:
@@ -164,6 +188,8 @@ def _columns(kind: str, measure: str) -> dict[str, Any]:
         "Setting": st.column_config.TextColumn(width=118, help="Where the run stands on its method's own trade-off."),
         "Accuracy": number("Accuracy, %", format="%.1f", help="Share of the test split predicted correctly."),
         "Gap": number("Gap, points", format="%.1f", help=f"{course.gap_title(measure)} on the test split."),
+        "Mean error": st.column_config.TextColumn(help=f"{ERROR_HELP}; the measure: mean absolute error."),
+        "Error gap": st.column_config.TextColumn(help=f"{ERROR_HELP}; the measure: odds of the signed error."),
         "n": number("n (test)", format="localized", help="People in the test split."),
         "Seconds": number(format="%.2f", help="Training time of this run; runs of a sweep share theirs."),
     }
@@ -184,14 +210,15 @@ def _listing(
         st.info("Nothing matches these filters; remove one to see more.", icon=":material/filter_alt_off:")
         return
     bar = st.container(horizontal=True, vertical_alignment="center", height=56, border=False)
+    rows = shown(catalogue, table, kind)
     event = st.dataframe(
-        shown(catalogue, table, kind),
+        rows,
         hide_index=True,
         key=f"list-{kind}",
         on_select="rerun",
         selection_mode="multi-row",
         column_config=_columns(kind, measure),
-        column_order=_order(catalogue, kind),
+        column_order=_order(catalogue, kind, rows),
         height=min(640, 38 + 35 * len(table)),
         placeholder="-",
         alt=f"All {kind}",
@@ -199,7 +226,7 @@ def _listing(
     picked = table.iloc[[row for row in event["selection"]["rows"] if row < len(table)]]
     st.session_state[f"runs:held-{kind}"] = list(table["id"]) if len(picked) else []
     with bar:
-        _actions(kind, picked)
+        _actions(catalogue, kind, picked)
 
 
 def _held(table: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -213,16 +240,25 @@ def _held(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     return kept.sort_values("id", key=lambda ids: ids.map(place)).reset_index(drop=True)
 
 
-def _actions(kind: str, picked: pd.DataFrame) -> None:
+def _page(catalogue: dict[str, Any], picked: pd.DataFrame) -> str:
+    """The page that shows the selected run: an experiment is explained where its twins are."""
+    return "explain" if picked["method"].iloc[0] in _experiments(catalogue) else "train"
+
+
+def _experiments(catalogue: dict[str, Any]) -> set[str]:
+    return {name for name, entry in catalogue["methods"].items() if entry["family"] == "experiment"}
+
+
+def _actions(catalogue: dict[str, Any], kind: str, picked: pd.DataFrame) -> None:
     ids, statuses = list(picked["id"]), set(picked["status"])
     if not ids:
         st.caption("Select rows to open, pass on, stop, repeat or delete them; click a heading to sort.")
         return
     if len(ids) == 1:
-        page, name = ("frontier.py", "sweep") if kind == "sweeps" else ("train.py", "run")
+        page, name = ("frontier.py", "sweep") if kind == "sweeps" else (f"{_page(catalogue, picked)}.py", "run")
         if st.button("Open", key="open", type="primary", icon=":material/open_in_new:"):
             st.switch_page(page, query_params={name: ids[0]})
-        _link("" if kind == "sweeps" else "train", name, ids[0])
+        _link("" if kind == "sweeps" else _page(catalogue, picked), name, ids[0])
     members = _members(kind, ids)
     if statuses & set(ACTIVE) and st.button("Stop", key="stop", icon=":material/stop:"):
         pages.store().cancel(members)

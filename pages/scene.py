@@ -62,14 +62,15 @@ def mount(
         key="explorer",
         revision="-".join([main.id, view.measure, view.performance]),
         stamp=stamp,
-        slider=_slider(main, at),
+        slider=slider(main, at),
         band={**band, "position": view.epsilon_position},
         on_position=on_position,
         on_epsilon=on_epsilon,
     )
 
 
-def _slider(main: Evidence, at: int) -> dict[str, Any]:
+def slider(main: Evidence, at: int) -> dict[str, Any]:
+    """The slider of what the sweep runs over, standing at position `at`."""
     low, high = main.values[0], main.values[-1]
     ends = ("0: untreated" if low == 0 else f"{low:g}: weakest", f"{high:g}: strongest")
     if main.symbol == "target ε":

@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 import pages
+from fairness_core import regression_results
 from fairness_core.config import Catalogue, RunConfig, resolve
 from fairness_core.metrics import EPSILON
 from fairness_core.store import ACTIVE, Run
@@ -82,6 +83,11 @@ def _problem(catalogue: Catalogue, run: Run | None, run_id: str) -> str:
         return f"Run {run.id} was made by other code: {reason}"
     if run.status != "done":
         return f"Run {run.id} has not been trained to its end; see it on the page Train."
+    if regression_results.is_regression(run):
+        return (
+            f"Run {run.id} predicts a number, and no threshold decides anything, so there is no line to draw; its "
+            "errors by bin and group are on the page Train."
+        )
     if run.info.get("task") != "binary" or not pages.store().scores(run.id):
         return f"Run {run.id} has no scores of two classes, so there is no line to draw."
     return ""

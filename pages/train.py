@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 import pages
-from fairness_core import costs
+from fairness_core import costs, regression_results
 from fairness_core.config import Control, Option, RunConfig, UserError, resolve
 from fairness_core.store import ACTIVE, Run
 from pages import choices, course
@@ -47,6 +47,15 @@ def _asked_run(catalogue: dict[str, Any]) -> Run | None:
     if run is not None and (reason := course.outdated(catalogue, run.config)):
         st.warning(f"Run {run.id} was made by other code and cannot be shown: {reason}", icon=":material/history:")
         return None
+    if run is not None and catalogue["methods"][run.config.method]["family"] == "experiment":
+        st.info(
+            f"Run {run.id} is an experiment that tells groups apart, so there is no decision to follow here; the page "
+            "Explain shows it.",
+            icon=":material/science:",
+        )
+        st.page_link("explain.py", label="Explain", query_params={"run": run.id}, icon=":material/troubleshoot:")
+        st.query_params.pop("run", None)
+        return None
     if run is not None:
         st.session_state["train:last"] = st.query_params["run"] = run.id
     return run
@@ -63,7 +72,7 @@ def _form(catalogue: dict[str, Any], run: Run | None) -> RunConfig | None:
     with st.container(gap="small"):
         dataset = _pick(catalogue, "dataset", "Data")
         options = {"dataset": _part(catalogue, "dataset", dataset, config, "method")}
-        method = _pick(catalogue, "method", "Method")
+        method = _pick(catalogue, "method", "Method", choices.debiasers(catalogue))
         st.caption(catalogue["methods"][method]["doc"].partition("\n\n")[0])
     with heading("method") if _controls(catalogue, "method", method) else st.container():
         options["method"] = _part(catalogue, "method", method, config, "method")
@@ -221,7 +230,9 @@ def _right(catalogue: dict[str, Any], run: Run | None, chosen: RunConfig | None)
         return
     if chosen is not None and chosen.id != run.id:
         st.caption(":material/history: These results are from an earlier setting. Press Train for the one on the left.")
-    measure, unfinished = course.gap_picker(width=360), _unfinished(catalogue, run)
+    number = regression_results.is_regression(run)
+    measure = course.NUMBERS_GAP if number else course.gap_picker(width=360)
+    unfinished = _unfinished(catalogue, run)
     st.fragment(_live, run_every=TICK if unfinished else None)(catalogue, run.id, measure, unfinished)
 
 
@@ -291,9 +302,11 @@ def _onward(catalogue: dict[str, Any], run: Run, measure: str) -> None:
             _explain(run)
         if run.status not in ACTIVE:
             pages.table_twin(course.curve_table(course.live_events(run), measure), name=f"run-{run.id}")
-        pages.measure_popover(measure, course.EVERY)
+        number = regression_results.is_regression(run)
+        if not number:
+            pages.measure_popover(measure, course.EVERY)
         command = pages.command_line("train", config, catalogue, "--seed", str(config.seed))
-        pages.reproduce_popover(command, course.python_lines(config))
+        pages.reproduce_popover(command, course.python_lines(config, number=number))
         pages.link_popover()
 
 

@@ -54,12 +54,16 @@ def write_compas(folder: Path, rows: int, rng: np.random.Generator) -> None:
     })  # fmt: skip
     likely = 0.2 + 0.3 * (frame["priors_count"] > 3) + 0.15 * (frame["race"] == "African-American")
     frame["two_year_recid"] = (rng.random(rows) < likely).astype(int)
-    reasons = (("days_b_screening_arrest", 31), ("days_b_screening_arrest", np.nan), ("is_recid", -1))
+    reasons: tuple[tuple[str, float | str], ...] = (
+        ("days_b_screening_arrest", 31),
+        ("days_b_screening_arrest", np.nan),
+        ("is_recid", -1),
+    )
     reasons += (("c_charge_degree", "O"), ("score_text", "N/A"))
     for k, row in enumerate(range(9, rows, 10)):
         frame.loc[row, reasons[k % len(reasons)][0]] = reasons[k % len(reasons)][1]
     frame.insert(14, "priors_count.1", frame["priors_count"])
-    header = ",".join(name.removesuffix(".1") for name in frame)  # one name stands twice in the original
+    header = ",".join(str(name).removesuffix(".1") for name in frame)  # one name stands twice in the original
     body = frame.to_csv(index=False, header=False)
     (folder / compas.FILE).write_text(f"{header}\n{body}")
 

@@ -78,8 +78,9 @@ class Communities(TableSource):
         "https://archive.ics.uci.edu/dataset/183/communities+and+crime",
         urls={FILE: "https://archive.ics.uci.edu/static/public/183/communities+and+crime.zip"},
     )
-    training: ClassVar[Mapping[str, float]] = {"epochs": 40, "batch_size": 64}
+    training: ClassVar[Mapping[str, float]] = {"epochs": 10, "batch_size": 64}
     target: ClassVar[str] = TARGET
+    unit: ClassVar[str] = "scaled crimes per person"
     numeric: ClassVar[tuple[str, ...]] = NUMERIC
 
     sensitive: str = control(

@@ -69,6 +69,8 @@ class TableSource(ABC):
     target: ClassVar[str]
     numeric: ClassVar[tuple[str, ...]] = ()
     categorical: ClassVar[tuple[str, ...]] = ()
+    unit: ClassVar[str] = ""  # what a regression target is counted in: "years"
+    close: ClassVar[float | None] = None  # the error up to which a regression's prediction is a hit
     twins: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # sensitive column -> columns that say the same as it
 
     split: str = control(
@@ -132,7 +134,7 @@ class TableSource(ABC):
         train, validation, test = (Split(take(x, part), rows.y[part], rows.s[part]) for part in rows.parts)
         return Dataset(
             self.name, train, validation, test, rows.classes, rows.groups, features, self.chosen_task,
-            self.targets, rows.edges,
+            self.targets, rows.edges, self.unit, self.tolerance(train.y),
         )  # fmt: skip
 
     def explore(self, data_dir: Path | None, role: str = "train") -> Rows:
@@ -207,6 +209,13 @@ class TableSource(ABC):
     @property
     def chosen_task(self) -> str:
         return self.task
+
+    def tolerance(self, y: np.ndarray) -> float:
+        """The error up to which a regression's prediction is a hit: `close`, or half a standard deviation of the
+        training targets y, in two digits; 0 for classes."""
+        if self.chosen_task != "regression":
+            return 0.0
+        return self.close if self.close is not None else float(f"{y.astype(np.float64).std() / 2:.2g}")
 
     @property
     def chosen_classes(self) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ class UTKFace(ImageSource):
     classes: ClassVar[tuple[str, ...]] = GENDERS
     training: ClassVar[Mapping[str, float]] = {"epochs": 5, "batch_size": 64}
     favourable: ClassVar[str] = "predicted to be female"
+    unit: ClassVar[str] = "years"
+    close: ClassVar[float | None] = 5.0
     origin: ClassVar[str] = (
         f"Zhang, Song and Qi, Age Progression/Regression by Conditional Adversarial Autoencoder, CVPR 2017, {PAGE}"
     )
