@@ -7,6 +7,7 @@ The states are synthetic (tests/synthetic.py): no training is waited for, and tw
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,18 +21,23 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the server and the sweep are those of the tests
 
 from fairness_core import catalogue as catalogues  # noqa: E402
+from fairness_core import datasets, few_shot  # noqa: E402
 from fairness_core.config import resolve  # noqa: E402
 from fairness_core.store import Store  # noqa: E402
-from tests import served, synthetic, synthetic_twins  # noqa: E402
+from tests import served, synthetic, synthetic_backdoors, synthetic_regression, synthetic_twins  # noqa: E402
 
 WIDTHS, SCHEMES = (1440, 800), ("light", "dark")
 HEIGHT, TALL = 1500, 3000  # the main area scrolls by itself, so a whole page needs a tall window
+TALLEST = 5600  # of the page with most parts, 800 pixels wide
 LAST = {
+    "explain-few": ".eq-id-few-shot .js-plotly-plot",
     "explain-empty": ".st-key-explain-first button",
+    "explain-bade": ".eq-id-course-both .js-plotly-plot",
     "explain": ".eq-id-difference .js-plotly-plot",
     "frontier-failed": ".st-key-again",
     "frontier": ".eq-id-frontier .js-plotly-plot",
     "train-done": ".eq-id-curves .js-plotly-plot",
+    "train-number": ".eq-id-errors .js-plotly-plot",
     "train-running": ".eq-id-curves .js-plotly-plot",
     "train": ".st-key-train button",
     "data-absent": ".st-key-missing",
@@ -54,6 +60,10 @@ def main(folder: Path, start: str = "") -> None:
             _shoot(browser, url, _named(EMPTY, start), folder)
         with _served(Path(place) / "full", catalogue) as (url, store):
             _shoot(browser, url, _named(_states(store, catalogue), start), folder)
+        data = synthetic_regression.data_folder(Path(place) / "published")
+        os.environ["FAIRNESS_DATA_DIR"] = str(data)  # of the servers to come
+        with _served(Path(place) / "numbers", catalogue) as (url, store):
+            _shoot(browser, url, _named(_numbers(store, datasets.present(catalogue, data, None)), start), folder)
 
 
 def _named(addresses: Mapping[str, str], start: str) -> dict[str, str]:
@@ -108,7 +118,9 @@ def _states(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
         "explain-variants": f"explain?run={explained['robust']}&with={explained['pre']},{explained['online']}",
         "explain-running": f"explain?run={explained['running']}",
         "explain-table": f"explain?run={explained['table']}",
+        "explain-few": f"explain?run={explained['few']}",
         "explain-bad-address": "explain?run=nonsense",
+        **{f"explain-bade-{name}": f"explain?run={run}" for name, run in _cancelled(store, catalogue).items()},
         "data-table": "data",
         "data-intersections": "data?group=sex x race&association=0.1",
         "data-pictures": "data?data=cmnist&digits=5000&p_align=0.8",
@@ -141,9 +153,52 @@ def _explained(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
     done |= {"table": synthetic_twins.configured(catalogue, dataset="adult")}
     for config in done.values():
         synthetic_twins.finish(store, config)
+    filled: dict[str, Any] = dict(few_shot.SETTINGS)
+    for name, method, options in (("few", "aeda", filled), ("few untreated", "erm", {})):
+        done[name] = synthetic_twins.configured(catalogue, method, data=few_shot.DATA, **options)
+        synthetic_twins.finish(store, done[name])
     running = synthetic_twins.configured(catalogue, seed=1)
     synthetic_twins.advance(store, running, 3)
     return {name: config.id for name, config in {**done, "running": running}.items()}
+
+
+def _cancelled(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
+    """Runs of BaDe: with a valley of n %, on pictures, and two that are being trained; their ids."""
+    valley = synthetic_backdoors.fill_valley(store, catalogue)
+    picture = synthetic_backdoors.configured(catalogue, dataset="cmnist", rate=75.0)
+    plain = [synthetic_backdoors.configured(catalogue, "erm", dataset=d) for d in ("adult", "cmnist")]
+    for config in (picture, *plain):
+        synthetic_backdoors.finish(store, config)
+    teacher = synthetic_backdoors.configured(catalogue, dataset="cmnist", seed=1)
+    student = synthetic_backdoors.configured(catalogue, alpha=0.5, seed=1)
+    for config, looks in ((teacher, 2), (student, 5)):
+        synthetic_backdoors.advance(store, config, looks)
+    shown = {"done": valley[-1], "pictures": picture, "teacher": teacher, "student": student}
+    return {name: config.id for name, config in shown.items()}
+
+
+def _numbers(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
+    """Runs of a regression, beside the untreated model and alone, one that is being trained, and a sweep."""
+    treated, plain, old = (
+        synthetic_regression.configured(catalogue, method, lam=lam, seed=seed)
+        for method, lam, seed in (("adversarial_grl", 1.0, 0), ("erm", None, 0), ("erm", None, 7))
+    )
+    for config in (treated, plain):
+        synthetic_regression.finish(store, config)
+    synthetic_regression.finish(store, old, kept=False)
+    live = synthetic_regression.configured(catalogue, "adversarial_grl", lam=2.0, seed=4)
+    synthetic_regression.start(store, live, 5)
+    backdoor = synthetic_backdoors.fill_valley(store, catalogue, dataset="communities")[-1]
+    return {
+        "explain-bade-number": f"explain?run={backdoor.id}",
+        "train-number": f"train?run={treated.id}",
+        "train-number-untreated": f"train?run={plain.id}",
+        "train-running-number": f"train?run={live.id}",
+        "train-old-number": f"train?run={old.id}",
+        "frontier-number": f"?sweep={synthetic_regression.sweep(store, catalogue)}",
+        "thresholds-number": f"thresholds?run={plain.id}",
+        "runs-numbers": "runs?show=runs",
+    }
 
 
 def _shoot(browser: Browser, url: str, addresses: Mapping[str, str], folder: Path) -> None:
@@ -156,9 +211,9 @@ def _shoot(browser: Browser, url: str, addresses: Mapping[str, str], folder: Pat
             )
             page = context.new_page()
             for name, address in addresses.items():
-                page.set_viewport_size(
-                    {"width": width, "height": TALL if name.startswith(("data", "thresholds", "explain")) else HEIGHT}
-                )
+                tall = TALLEST if name.startswith("explain") else TALL
+                high = tall if name.startswith(("data", "thresholds", "explain")) else HEIGHT
+                page.set_viewport_size({"width": width, "height": high})
                 page.goto(f"{url}/{address}")
                 _complete(page, name)
                 page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")

@@ -33,10 +33,20 @@ class Row:
     training: Options = field(default_factory=dict)
     paper: tuple[float, float] | None = None
 
-    def config(self, known: Mapping[str, Any], dataset: Options, seed: int) -> RunConfig:
+    def config(
+        self,
+        known: Mapping[str, Any],
+        dataset: Options,
+        seed: int,
+        *,
+        source: str = "cmnist",
+        network: Options | None = None,
+        training: Options | None = None,
+    ) -> RunConfig:
+        """One run; what the line says itself goes before `training`."""
         return resolve(
-            known, dataset="cmnist", dataset_options=dataset, method=self.method, method_options=self.options,
-            training=self.training, seed=seed,
+            known, dataset=source, dataset_options=dataset, method=self.method, method_options=self.options,
+            model_options=network, training={**(training or {}), **self.training}, seed=seed,
         )  # fmt: skip
 
 
@@ -85,30 +95,39 @@ def _printed(row: Row) -> dict[str, float] | None:
 
 def _ours(name: str, row: Row, dataset: Options, seeds: Sequence[int], data_dir: Path | str | None) -> dict[str, Any]:
     known = catalogue.build(data_dir)
-    found: list[dict[str, float]] = []
-    for seed in seeds:
+    try:
+        return spread([tell(C) for C in judged(name, [row.config(known, dataset, seed) for seed in seeds], data_dir)])
+    except UserError as reason:
+        return {"not_applicable": str(reason)}
+
+
+def judged(name: str, configs: Sequence[RunConfig], data_dir: Path | str | None) -> list[np.ndarray]:
+    """Every run's confusion tensor on test; how each fares, on validation too, is told on stderr."""
+    found = []
+    for config in configs:
         start = time.perf_counter()
-        try:
-            finals = last_events(row.config(known, dataset, seed), data_dir)
-        except UserError as reason:
-            return {"not_applicable": str(reason)}
-        told = {
-            stage: tell(event.confusion) for stage, event in finals.items() if event.stage in ("validation", "test")
-        }
-        found.append(told["test"])
-        say(f"{name}, seed {seed}: {told}, {time.perf_counter() - start:.0f} s")
-    return spread(found)
+        finals = last_events(config, data_dir)
+        told = {stage: tell(finals[stage].confusion) for stage in ("validation", "test")}
+        say(f"{name}, seed {config.seed}: {told}, {time.perf_counter() - start:.0f} s")
+        found.append(tensor(finals["test"]))
+    return found
+
+
+def tensor(event: Event) -> np.ndarray:
+    assert event.confusion is not None
+    return event.confusion
 
 
 def tell(C: np.ndarray | None) -> dict[str, float]:
+    """MEASURES of one tensor (K, T, T), or of several targets (A, K, T, T)."""
     assert C is not None
-    return {m: float(v) for m, v in metrics.evaluate(C, list(MEASURES)).items()}
+    return metrics.over_targets(C, MEASURES) if C.ndim == 4 else metrics.evaluate(C, MEASURES)
 
 
 def spread(found: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     """Mean over seeds, t interval and single values of every measure; shares in percent."""
     out: dict[str, Any] = {"seeds": len(found), "device": "cpu"}
-    for name in MEASURES:
+    for name in found[0]:
         values = np.array([one[name] for one in found]) * (1 if name == "bias_sum" else 100)
         over = metrics.over_seeds(values[:, None], 0.95, axis=0)
         out[name] = {

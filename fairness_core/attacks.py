@@ -32,15 +32,15 @@ class Ball:
     high: float | None = None
 
 
-def perturb(losses: Callable[[Tensor], Tensor], x: Tensor, ball: Ball) -> Tensor:
+def perturb(losses: Callable[[Tensor], Tensor], x: Tensor, ball: Ball, start: Tensor | None = None) -> Tensor:
     """x moved down `losses` inside `ball`, without gradient; AEDA (arXiv 2007.13632), Eq. 3 by iterative FGSM.
 
     x: own rows of each replica, (R, D, rows) or (R, rows, C, H, W). losses: x -> (R, rows), summed here, so that a
-    row's way does not depend on the other rows.
+    row's way does not depend on the other rows. start: where in the ball the way begins, x if None.
     """
     linf = ball.norm == "linf"
     low, high = _box(x, ball) if linf else (None, None)
-    moved = x.detach()
+    moved = (x if start is None else start).detach()
     for _ in range(ball.steps):
         moved = moved.detach().requires_grad_()
         (g,) = torch.autograd.grad(losses(moved).sum(), moved)
@@ -50,6 +50,15 @@ def perturb(losses: Callable[[Tensor], Tensor], x: Tensor, ball: Ball) -> Tensor
         else:
             moved = _into_l2(moved - ball.step * g / (_lengths(g) + TINY), x, ball)
     return moved
+
+
+def scattered(x: Tensor, ball: Ball, seed: int) -> Tensor:
+    """x at a random place inside `ball`, drawn for the rows and alike for all replicas."""
+    noise = 2 * torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(seed), dtype=x.dtype) - 1
+    if ball.norm == "l2":
+        noise = (noise / (_lengths(noise.unsqueeze(0)) + TINY)).squeeze(0)
+    moved = x + ball.radius * noise
+    return moved if ball.low is None and ball.high is None else moved.clamp(ball.low, ball.high)
 
 
 def _box(x: Tensor, ball: Ball) -> tuple[Tensor, Tensor]:

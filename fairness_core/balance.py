@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 MODES = ("flip_all", "fill_minority")
+FILL_CLASSES = "fill_classes"
 NONE = -1  # no twin
 
 
@@ -27,6 +28,26 @@ def aims(y: np.ndarray, s: np.ndarray, n_groups: int, mode: str, rng: np.random.
             picked = rng.permutation(sources)[: counts[largest] - counts[group]]
             out[picked, slot] = group
     return out
+
+
+def fillers(y: np.ndarray, s: np.ndarray, n_groups: int, rng: np.random.Generator) -> np.ndarray:
+    """Pseudo samples for classes that have fewer rows than the median class, as many as they lack: int64 (m, 3), of
+    each the row it is made from, the group it is to be seen in and its class (AEDA, table 3; method notes 4.10, 8).
+
+    One half is made of the class's own rows, evenly, each in another group; the other half of rows of other classes,
+    which keep their group. A class without rows stays without. y, s: int (n,).
+    """
+    names, sizes = np.unique(y, return_counts=True)
+    parts = []
+    for t, lack in zip(names, int(np.median(sizes)) - sizes, strict=True):
+        if lack <= 0:
+            continue
+        within, beyond = np.flatnonzero(y == t), np.flatnonzero(y != t)
+        own = np.concatenate([rng.permutation(within) for _ in range(-(-lack // len(within)))])[: -(-lack // 2)]
+        others = rng.choice(beyond, lack // 2, replace=lack // 2 > len(beyond))
+        groups = np.concatenate([(s[own] + rng.integers(1, n_groups, len(own))) % n_groups, s[others]])
+        parts.append(np.stack([np.concatenate([own, others]), groups, np.full(lack, t)], 1))
+    return np.concatenate([np.empty((0, 3), np.int64), *parts]).astype(np.int64)
 
 
 def counts(y: np.ndarray, s: np.ndarray, wanted: np.ndarray, n_groups: int) -> np.ndarray:

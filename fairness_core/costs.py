@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 AEDA_VARIANTS = ("robust", "online", "once", "pre")
+SWITCHES = ("hard", "adv", "adv_robust")
 STEP = 3.0  # one training step of one row: forward, and backward to inputs and weights, each about as dear
 LOOK = 2.0  # forward, and backward to the input alone
 
@@ -15,9 +16,11 @@ def relative(method: str, options: Mapping[str, Any]) -> float | None:
 
     Counted for networks whose layers dominate (pictures); a row's forward pass is 1.
     """
-    if method != "aeda":
-        return None
-    return aeda(options) / STEP
+    if method == "aeda":
+        return aeda(options) / STEP
+    if method == "bade":  # the teacher, then the student
+        return float(options["teacher"]) + 1
+    return None
 
 
 def aeda(options: Mapping[str, Any]) -> float:

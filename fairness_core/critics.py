@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from fairness_core import posthoc
 from fairness_core.batches import Batch, Rows, Scale
 from fairness_core.datasets import Dataset, Split
+from fairness_core.keeping import Kept
 from fairness_core.models import dense, seeded
 from fairness_core.optimizer import Adam
 from fairness_core.stack import Stack
 from fairness_core.thresholds import Choice, Objective, select
-from fairness_core.training import Kept, Player
+from fairness_core.training import Player
 
 WIDTH = 32  # neurons of a critic's layers
 LEAST = 2  # rows of each (class, group) cell in a mini-batch

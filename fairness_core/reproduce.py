@@ -12,8 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairness_core import catalogue, imbalance, metrics
+from fairness_core.aeda_course_tables import aeda_fig10, aeda_table2, aeda_table3
+from fairness_core.aeda_experiments import aeda_fig3
 from fairness_core.aeda_tables import aeda_table1
 from fairness_core.aif360_tables import aif360_adult
+from fairness_core.bade_tables import bade_celeba, bade_figure2, bade_regression, bade_tabular, bade_utkface
 from fairness_core.config import Event, Option, RunConfig, resolve
 from fairness_core.datasets import load
 from fairness_core.datasets.celeba import AEDA_TARGETS
@@ -151,6 +154,15 @@ TABLES: dict[str, Table] = {
     **{name: functools.partial(benchmark.run, name) for name, benchmark in BENCHMARKS.items()},
     "aeda-figure2": aeda_figure2,
     "aeda-table1": aeda_table1,
+    "aeda-table2": aeda_table2,
+    "aeda-table3": aeda_table3,
+    "aeda-fig10": aeda_fig10,
+    "aeda-fig3": aeda_fig3,
+    "bade-celeba": bade_celeba,
+    "bade-tabular": bade_tabular,
+    "bade-utkface": bade_utkface,
+    "bade-regression": bade_regression,
+    "bade-figure2": bade_figure2,
     "intra-tabular": intra_tabular,
     "intra-table1": intra_table1,
     "aif360-adult": aif360_adult,

@@ -6,9 +6,10 @@ all: the batches, the optimiser and its schedule, the live evaluations, the guar
 
 from __future__ import annotations
 
-import copy
+import math
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -20,7 +21,8 @@ from fairness_core import regression
 from fairness_core.batches import Batch, Rows, Scale, minibatches, row_losses, side_by_side
 from fairness_core.config import SELECTIONS, Budget, Event, Exhibit
 from fairness_core.datasets import Dataset, Split
-from fairness_core.evaluation import confusions, error_sums, evaluating
+from fairness_core.evaluation import confusions, evaluating, predicted_numbers
+from fairness_core.keeping import Guard, Kept
 from fairness_core.optimizer import Adam
 from fairness_core.stack import Stack
 
@@ -30,6 +32,7 @@ LIVE_SHARE = 0.06  # rows evaluated per row trained: forward only, so watching c
 EVALUATION_ROWS = 2048  # rows per forward pass of the final evaluation: small enough for the processor's cache
 
 Events = list[tuple[int, Event]]  # (replica, what it reports)
+Finding = tuple[dict[str, float], Exhibit | None]
 Training = Generator[Events, None, list[nn.Module]]
 
 
@@ -52,7 +55,8 @@ class Learner:
     """What a recipe's step works on.
 
     lam: (R,), the trade-off of each replica; group_shares: (classes, groups), P(y, s) in the training split; memory:
-    what the recipe's `begin` made; epoch and phase: the present ones, from 0.
+    what the recipe's `begin` made; epoch and phase: the present ones, from 0; the
+    epoch is counted anew in every phase.
     """
 
     model: Player
@@ -83,8 +87,8 @@ class Recipe(Protocol):
         """The trade-off λ of this replica."""
 
     @property
-    def phases(self) -> int:
-        """How many times in a row it trains for the whole budget."""
+    def phases(self) -> Sequence[float]:
+        """The lengths of its phases, one after the other, in budgets: (1,) for most."""
 
     def adversary(self, data: Dataset, network: nn.Module, seed: int) -> nn.Module | None:
         """The second network, its weights drawn from `seed`, or None."""
@@ -95,11 +99,20 @@ class Recipe(Protocol):
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
         """One gradient step of every replica; named losses, each (R,)."""
 
+    def shown(self, learner: Learner, batch: Batch) -> Tensor:
+        """The logits that a live evaluation counts."""
+
     def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
         """Diagnostics on the live sample, each (R,)."""
 
     def exhibits(self, learner: Learner) -> Sequence[Exhibit | None]:
         """What a page may show of this moment, per replica; called after `gauges`."""
+
+    def end(self, learner: Learner) -> None:
+        """Called once after the last step."""
+
+    def inspect(self, learner: Learner, stage: str) -> Sequence[Finding]:
+        """What else is to be said of a whole split at the end, per replica; () for nothing."""
 
 
 @dataclass
@@ -153,17 +166,21 @@ def train(job: Job) -> Training:
     """
     learner, net, budget, recipe = job.learner, job.learner.model.net, job.budget, job.recipes[0]
     n = max(len(d.train) for d in job.data)
-    phase, epoch = total_steps(budget, n), -(-n // budget.batch_size)
-    steps = phase * recipe.phases
+    ends, epoch = phase_ends(budget, n, recipe.phases), -(-n // budget.batch_size)
+    steps = ends[-1]
     learner.memory = recipe.begin(job)
     live = sample(job)
-    report_at = set(evaluation_steps(steps, steps * budget.batch_size, live.s.shape[-1]) if job.live else [steps])
+    report_at = {*ends}  # a mean over two phases would mix their losses
+    if job.live:
+        report_at |= {*evaluation_steps(steps, steps * budget.batch_size, live.s.shape[-1])}
     guard, best = Guard(net), Best(job, steps) if budget.select == "validation_loss" else None
     sums: dict[str, Tensor] = {}
     since = 0
     for step, batch in zip(range(1, steps + 1), batches(job), strict=False):
-        learner.epoch, learner.phase = (step - 1) // epoch, (step - 1) // phase
-        schedule(learner, budget, (step - 1) % phase, phase)
+        learner.phase = bisect_left(ends, step)
+        start = ends[learner.phase - 1] if learner.phase else 0
+        learner.epoch = (step - 1 - start) // epoch
+        schedule(learner, budget, step - 1 - start, ends[learner.phase] - start)
         if job.stop.is_set():
             return []
         for name, value in recipe.update(learner, batch, (step - 1) / steps).items():
@@ -177,6 +194,7 @@ def train(job: Job) -> Training:
             sums, since = {}, 0
         if best:
             best.look(step)
+    recipe.end(learner)
     if best:
         best.restore()
     guard.restore()
@@ -200,6 +218,15 @@ def total_steps(budget: Budget, n: int) -> int:
     """Gradient steps of a run on n training rows."""
     steps = budget.epochs * -(-n // budget.batch_size)
     return min(steps, budget.max_steps) if budget.max_steps else steps
+
+
+def phase_ends(budget: Budget, n: int, phases: Sequence[float]) -> list[int]:
+    """The last step of every phase, on n training rows; phases in budgets, each of whole epochs and at least one."""
+    ends: list[int] = []
+    for length in phases:
+        epochs, cap = max(1, round(budget.epochs * length)), math.ceil(budget.max_steps * length)
+        ends.append((ends[-1] if ends else 0) + total_steps(replace(budget, epochs=epochs, max_steps=cap), n))
+    return ends
 
 
 def evaluation_steps(steps: int, trained_rows: int, live_rows: int) -> list[int]:
@@ -271,7 +298,7 @@ def sample(job: Job) -> Batch:
 def live_events(job: Job, batch: Batch, means: dict[str, Tensor], step: int, of: int) -> Events:
     net = job.learner.model.net
     with evaluating(net):
-        counts = confusions(net(batch.x), batch, job.data[0], job.scale)
+        counts = confusions(job.recipes[0].shown(job.learner, batch), batch, job.data[0], job.scale)
         values = {**means, **job.recipes[0].gauges(job.learner, batch)}
         exhibits = job.recipes[0].exhibits(job.learner) or [None] * len(counts)
     table = {name: value.tolist() for name, value in values.items()}
@@ -281,9 +308,9 @@ def live_events(job: Job, batch: Batch, means: dict[str, Tensor], step: int, of:
 
 def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:
     """The confusion tensor of a whole split for every replica; of a binary task its scores, of a regression its
-    errors."""
+    predictions and their measures."""
     net, data, splits = job.learner.model.net, job.data[0], job.rows(stage)
-    counts, errors, scores = [], [], []
+    counts, scores = [], []
     with evaluating(net):
         for batch in in_parts(job, splits):
             logits = net(batch.x)
@@ -291,39 +318,18 @@ def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:
             if data.task == "binary":
                 scores.append(torch.sigmoid(logits[:, 0]).float().numpy())
             if data.task == "regression":
-                errors.append(error_sums(logits, batch, data, job.scale))
+                scores.append(predicted_numbers(logits, job.scale))
     total = np.sum(counts, 0)
     values = [guard.values(r) for r in range(len(net))]
-    if errors:
-        variance = float((data.test if stage == "test" else data.validation).y.astype(np.float64).var())
-        for own, sums in zip(values, np.sum(errors, 0), strict=True):
-            own |= regression.evaluate(sums, variance)
+    found = job.recipes[0].inspect(job.learner, stage) or [({}, None)] * len(net)
     told = list(np.concatenate(scores, 1)) if scores else [None] * len(net)
-    return [(r, Event(stage, steps, steps, values[r], total[r], told[r])) for r in range(len(net))]
-
-
-class Kept:
-    """Weights and running statistics of a stack as they were, replica by replica, at some moment worth keeping."""
-
-    def __init__(self, net: Stack) -> None:
-        self._net = net
-        self._weights = [p.detach().clone() for p in net.leaves]
-        self._buffers = copy.deepcopy(net.buffers)
-
-    @torch.no_grad()
-    def keep(self, replicas: Tensor) -> None:
-        """Take the present state of the replicas that are True in `replicas` (R,)."""
-        for kept, p in zip(self._weights, self._net.leaves, strict=True):
-            kept[replicas] = p[replicas]
-        for r in replicas.nonzero().flatten().tolist():
-            self._buffers[r] = {name: b.clone() for name, b in self._net.buffers[r].items()}
-
-    @torch.no_grad()
-    def give_back(self, replicas: Iterable[int]) -> None:
-        for r in replicas:
-            for kept, p in zip(self._weights, self._net.leaves, strict=True):
-                p[r] = kept[r]
-            self._net.buffers[r] = self._buffers[r]
+    if data.task == "regression":
+        for own, predicted, rows in zip(values, np.concatenate(scores, 1), job.data, strict=True):
+            own |= regression.evaluate(regression.of_split(predicted, rows, stage))
+    return [
+        (r, Event(stage, steps, steps, values[r] | said, total[r], told[r], exhibit=exhibit))
+        for r, (said, exhibit) in enumerate(found)
+    ]
 
 
 class Best:
@@ -348,27 +354,3 @@ class Best:
 
     def restore(self) -> None:
         self._kept.give_back(torch.isfinite(self._lowest).nonzero().flatten().tolist())
-
-
-class Guard:
-    """Keeps each replica's last good weights, and notes the step at which a replica's loss stopped being finite."""
-
-    def __init__(self, net: Stack) -> None:
-        self.diverged: dict[int, int] = {}
-        self._net, self._kept = net, Kept(net)
-
-    @torch.no_grad()
-    def check(self, losses: dict[str, Tensor], step: int) -> None:
-        good = torch.stack([torch.isfinite(value) for value in losses.values()]).all(0)
-        for p in self._net.leaves:
-            good &= torch.isfinite(p).flatten(1).all(1)
-        for r in (~good).nonzero().flatten().tolist():
-            self.diverged.setdefault(r, step)
-        self._kept.keep(good)
-
-    def restore(self) -> None:
-        """Give every diverged replica its last good weights back."""
-        self._kept.give_back(self.diverged)
-
-    def values(self, replica: int) -> dict[str, float]:
-        return {"diverged_at_step": float(self.diverged[replica])} if replica in self.diverged else {}

@@ -17,12 +17,13 @@ from fairness_core.config import Exhibit
 from fairness_core.evaluation import decided
 
 SHOWN = 12  # rows of an exhibit
-Maker = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x, y, aim) of own rows -> their twins
+Maker = Callable[[Batch, Tensor, Tensor], Tensor]  # (own rows, y and aim of their twins) -> x of the twins
 
 
 @dataclass
 class Twins(Batch):
-    """Twins as a batch: y and s are those of the rows they were made from; w is 0 where a replica has no such twin.
+    """Twins as a batch: s is that of the rows they were made from, y too unless they are to have another class; w is 0
+    where a replica has no such twin.
 
     at: (m,), which row of the batch each was made from; aim: (R, m), the group it is to be seen in.
     """
@@ -37,11 +38,14 @@ class Twins(Batch):
 class Keeper:
     """Twins by row number, each made once until `forget`.
 
-    aims: int64 (R, n, slots), see balance.aims; kind: how they are kept, half precision for many pictures.
+    aims: int64 (R, n, slots), see balance.aims; kind: how they are kept, half precision for many pictures; classes:
+    the class that each is to have, as aims, or None: that of its row.
     """
 
-    def __init__(self, aims: Tensor, row_shape: tuple[int, ...], kind: torch.dtype) -> None:
-        self.aims = aims
+    def __init__(
+        self, aims: Tensor, row_shape: tuple[int, ...], kind: torch.dtype, classes: Tensor | None = None
+    ) -> None:
+        self.aims, self._classes = aims, classes
         self._made = torch.zeros(aims.shape, dtype=torch.bool)
         self._row_shape, self._kind = row_shape, kind
         self._x: Tensor | None = None
@@ -63,17 +67,18 @@ class Keeper:
         present, aim = wanted[:, columns] != NONE, wanted[:, columns].clamp(min=0)
         source = chosen(batch, at, replicas)
         place = (each, rows[:, at], slot.expand(replicas, -1))
+        y = source.y if self._classes is None else self._classes[place]
         if keep and len(columns) and bool(self._made[place].all()):
             x = _as_own(self._stored[place], source.x)
         else:
-            x = make(source.x, source.y, aim)
+            x = make(source, y, aim)
             if keep:
                 self._stored[place] = _by_row(x).to(self._kind)
                 self._made[place] = True
                 x = _as_own(self._stored[place], source.x)  # as it will be read back
         weights = source.w if bool(present.all()) else present * (1.0 if source.w is None else source.w)
         w = None if weights is None else torch.as_tensor(weights, dtype=x.dtype)
-        return Twins(x, source.y, source.s, w, source.rows, at=at, aim=aim)
+        return Twins(x, y, source.s, w, source.rows, at=at, aim=aim)
 
     @property
     def _stored(self) -> Tensor:
@@ -103,7 +108,8 @@ def joined(batch: Batch, twins: Twins) -> Batch:
     w = None
     if own.w is not None or twins.w is not None:
         w = torch.cat([_weights(own, replicas), _weights(twins, replicas)], -1)
-    y, s = (torch.cat([one, other], -1) for one, other in ((own.y, twins.y), (own.s, twins.s)))
+    y = torch.cat([own.y.expand(*twins.y.shape[:-1], -1), twins.y], -1)
+    s = torch.cat([own.s, twins.s], -1)
     return Batch(x, y, s, w)
 
 
@@ -112,11 +118,11 @@ Judged = tuple[Tensor, Tensor]  # logits of the target, logits of the group
 
 def exhibits(before: Batch, twins: Twins, judged: tuple[Judged, Judged]) -> list[Exhibit]:
     """A few rows beside their twins, for every replica: x and twin (m, ...), pictures as bytes; s and aim, their group
-    and the one they are to pass for; y, and class_ and group_ _before and _after, what the networks name (judged:
-    the rows, the twins). Of several targets the first."""
+    and the one they are to pass for; y and aim_class likewise; class_ and group_ _before and _after, what the networks
+    name (judged: the rows, the twins). Of several targets the first."""
     out: list[Exhibit] = []
     for r in range(len(twins.x)):
-        y, s = (_of_replica(v[:, 0] if v.dim() == 3 else v, r) for v in (before.y, before.s))
+        y, s, to = (_of_replica(v[:, 0] if v.dim() == 3 else v, r) for v in (before.y, before.s, twins.y))
         order = torch.argsort(y, stable=True)
         order = order[torch.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().long()]
         table = {
@@ -125,6 +131,7 @@ def exhibits(before: Batch, twins: Twins, judged: tuple[Judged, Judged]) -> list
             "y": y[order],
             "s": s[order],
             "aim": twins.aim[r, order],
+            "aim_class": to[order],
         }
         for when, (target, group) in zip(("before", "after"), judged, strict=True):
             table[f"class_{when}"] = decided(target, before.y).reshape(len(twins.x), -1, len(twins))[r, 0, order]

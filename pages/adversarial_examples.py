@@ -18,7 +18,7 @@ import pages
 from fairness_core import aeda_figures, exhibits, metrics
 from fairness_core.config import RunConfig
 from fairness_core.store import Run
-from pages import course, explorer, twin_course, twin_viewer, twin_words
+from pages import course, explorer, few_shot, label_switch, twin_course, twin_viewer, twin_words
 
 METHOD = "aeda"
 NEWEST = 200  # runs that are looked through for others to lay over
@@ -50,6 +50,9 @@ def section(catalogue: dict[str, Any], run: Run) -> None:
         if final is not None:
             _matrices(run, before, final)
             _attributes(catalogue, run, before, final)
+    with st.container(key="explain-few-classes"):
+        few_shot.section(catalogue, run, before, final)
+    label_switch.part(catalogue, run)
     _tables(catalogue, run, shown, before, final)
 
 
@@ -105,7 +108,7 @@ def _twins(catalogue: dict[str, Any], run: Run, names: twin_viewer.Names) -> Non
     st.markdown(
         f"{shown} Look for twins that pass for the other group while {many} is kept: these are the rows that training "
         "lacks. The paper balances every class with such twins instead of dropping or weighting rows. How visible the "
-        "change is depends on ε and says little about whether it works.",
+        f"change is depends on ε and says little about whether it works. {few_shot.about_twins(run.config)}",
         width=WIDE,
     )
     epochs = dict(zip(steps, twin_course.epochs(run, steps), strict=True))

@@ -11,13 +11,14 @@ import streamlit as st
 import pages
 from fairness_core.config import RunConfig, UserError, resolve
 from fairness_core.store import ACTIVE, Run
-from pages import adversarial_examples, course
+from pages import adversarial_examples, backdoor_course, course, label_switch, sections
 from pages.sections import SECTIONS
 
 TICK = 1.0  # seconds between two looks at a run that is being trained
 NEWEST = 400  # runs that are looked through
 STATE = "explain"
 FIRST = {"dataset": "cmnist", "method": adversarial_examples.METHOD, "dataset_options": {"digits": "5000"}}
+FIRST_TABLE = {"dataset": "adult", "method": backdoor_course.METHOD}
 
 
 def main() -> None:
@@ -37,8 +38,9 @@ def main() -> None:
 
 
 def _explained() -> pd.DataFrame:
-    """The runs with something to explain, newest first; the column "lam" holds their variant."""
-    table = pages.store().runs(limit=NEWEST, over="variant")
+    """The runs with something to explain, newest first; the column "lam" holds what tells them apart
+    (sections.KINDS)."""
+    table = pages.store().runs(limit=NEWEST, over=sections.KINDS)
     own = table[table["method"].isin(list(SECTIONS))]
     return own[own["status"].isin((*ACTIVE, "done")) | (own["step"] > 0)].reset_index(drop=True)
 
@@ -50,7 +52,8 @@ def _shown(catalogue: dict[str, Any], table: pd.DataFrame) -> Run | None:
     if asked and asked != last:
         for name in (adversarial_examples.WITH, "explain:viewed"):
             st.session_state.pop(name, None)
-    for run_id in (asked, last, *table["id"]):
+    first = table.sort_values("method", key=lambda names: names == label_switch.METHOD, kind="stable")["id"]
+    for run_id in (asked, last, *first):
         run = pages.store().run(run_id) if run_id else None
         problem = _problem(catalogue, run, str(run_id)) if run_id else ""
         if run is not None and not problem:
@@ -84,7 +87,7 @@ def _picker(catalogue: dict[str, Any], table: pd.DataFrame, run: Run) -> None:
         if run_id not in rows:
             return run_id
         row = rows[run_id]
-        return course.listed(catalogue, row | {"id": run_id}, f", {row['lam']}")
+        return course.listed(catalogue, row | {"id": run_id}, sections.kind(row["method"], row["lam"]))
 
     st.selectbox("Run", ids, key=f"{STATE}:pick", format_func=called, on_change=_picked, width=760,
                  help="Every run of this store with something to explain, newest first; type to search.")  # fmt: skip
@@ -100,20 +103,23 @@ def _empty(catalogue: dict[str, Any]) -> None:
     with st.container(border=True):
         st.markdown("**No run here has left anything to explain yet.**")
         st.markdown(
-            "This page opens a run of *AEDA*, which trains on rows and their adversarial twins, and shows the twins "
-            "while they are made. The button trains it on 5,000 coloured digits that come with the program, and the "
-            "untreated model to compare with; the first twins appear after some seconds."
+            "This page opens a run of *AEDA*, which trains on rows and their adversarial twins, or of *BaDe*, which "
+            "cancels bias with triggers that only a teacher sees, and shows them while they are made. A button trains "
+            "it on data that come with the program, and the untreated model to compare with; something is seen after "
+            "some seconds."
         )
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button("Train AEDA on coloured digits", key="explain-first", type="primary",
                          icon=":material/play_arrow:"):  # fmt: skip
-                _train_first(catalogue)
+                _train_first(catalogue, FIRST)
+            if st.button("Train BaDe on census rows", key="explain-first-table", icon=":material/play_arrow:"):
+                _train_first(catalogue, FIRST_TABLE)
             st.page_link("train.py", label="Choose the settings first", icon=":material/model_training:")
 
 
-def _train_first(catalogue: dict[str, Any]) -> None:
+def _train_first(catalogue: dict[str, Any], first: dict[str, Any]) -> None:
     try:
-        config = resolve(catalogue, **FIRST)  # type: ignore[arg-type]
+        config = resolve(catalogue, **first)
     except UserError as error:
         st.error(str(error), icon=":material/error:")
         return
@@ -131,8 +137,8 @@ def _train(config: RunConfig, *others: RunConfig) -> None:
 
 
 def _unfinished(catalogue: dict[str, Any], run: Run) -> set[str]:
-    """The ids among this run and its untreated twin that are still to be waited for."""
-    ids = [run.id, course.untreated(catalogue, run.config).id]
+    """The ids among this run, its untreated twin and the others in its section that are still to be waited for."""
+    ids = [run.id, course.untreated(catalogue, run.config).id, *sections.waited_for(catalogue, run.config)]
     return {r.id for r in filter(None, map(pages.store().run, ids)) if r.status in ACTIVE}
 
 
@@ -163,6 +169,8 @@ def _status(catalogue: dict[str, Any], run: Run) -> None:
             "Train again", key="explain-again", icon=":material/replay:"
         ):
             _train(run.config)
+        if catalogue["methods"][run.config.method]["family"] == "experiment":
+            return  # there is no untreated model of it, and the page Train has no such method
         course.offer_comparison(course.untreated(catalogue, run.config), run.config, "explain-compare")
         st.page_link(
             "train.py", label="Settings", icon=":material/model_training:", query_params={"run": run.id},

@@ -1,13 +1,33 @@
-"""The methods that the page Explain has a section for, and what draws it."""
+"""The methods that the page Explain has a section for, what draws it, and how their runs are told apart."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fairness_core.config import RunConfig
 from fairness_core.store import Run
-from pages import adversarial_examples
+from pages import adversarial_examples, backdoor, backdoor_course, backdoor_valley, label_switch
 
 SECTIONS: Mapping[str, Callable[[dict[str, Any], Run], None]] = {
-    adversarial_examples.METHOD: adversarial_examples.section
+    adversarial_examples.METHOD: adversarial_examples.section,
+    backdoor_course.METHOD: backdoor.section,
+    label_switch.METHOD: label_switch.section,
 }
+KINDS = {
+    adversarial_examples.METHOD: "variant",
+    backdoor_course.METHOD: backdoor_course.RATE,
+    label_switch.METHOD: "kind",
+}
+
+
+def kind(method: str, value: object) -> str:
+    """What a picker says of a run beside its method; value: that of its option KINDS[method]."""
+    return f", n = {value:g} %" if method == backdoor_course.METHOD and isinstance(value, float) else f", {value}"
+
+
+def waited_for(catalogue: dict[str, Any], config: RunConfig) -> list[str]:
+    """The ids of the other runs that a section shows and that may still be training."""
+    if config.method == backdoor_course.METHOD:
+        return backdoor_valley.waited_for(config)
+    return label_switch.waited_for(catalogue, config)

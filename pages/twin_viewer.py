@@ -48,7 +48,8 @@ STYLE = f"""<style>
 
 
 class Names(NamedTuple):
-    """What the numbers of an exhibit stand for; target and attribute say what class and group are of."""
+    """What the numbers of an exhibit stand for; target and attribute say what class and group are of. Without classes
+    it speaks of the group alone."""
 
     classes: tuple[str, ...]
     groups: tuple[str, ...]
@@ -131,7 +132,9 @@ def draw(run: Run, step: int, names: Names, colour: str) -> None:
         st.info("What was shown at this moment is not here any more; train again to see it.", icon=":material/image:")
         return
     passing, kept, n = passed(shown)
-    st.caption(f"Of these {n} twins {passing} pass for the group they aim at and {kept} keep their class.")
+    moved = bool((_aim_class(shown) != shown["y"]).any())
+    rest = f" and {kept} {'are told the class they are to have' if moved else 'keep their class'}" * bool(names.classes)
+    st.caption(f"Of these {n} twins {passing} pass for the group they aim at{rest}.")
     if shown["x"].ndim > 2:
         st.html(_gallery(str(folder), step, run.created, names))
     else:
@@ -151,9 +154,14 @@ def placeholder(run: Run, *, pictures: bool) -> None:
 
 
 def passed(shown: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
-    """How many twins are taken for the group they aim at, how many keep their class, and how many there are."""
-    kept, group = shown["class_after"] == shown["y"], shown["group_after"] == shown["aim"]
+    """How many twins are taken for the group they aim at, how many for the class that they are to have (their row's,
+    unless they stand for a class with few rows), and how many there are."""
+    kept, group = shown["class_after"] == _aim_class(shown), shown["group_after"] == shown["aim"]
     return int(group.sum()), int(kept.sum()), len(group)
+
+
+def _aim_class(shown: Mapping[str, np.ndarray]) -> np.ndarray:
+    return shown.get("aim_class", shown["y"])
 
 
 # ------------------------------------------------------------------------------------------------------------ pictures
@@ -172,12 +180,17 @@ def _trio(shown: Mapping[str, np.ndarray], i: int, names: Names) -> str:
     changed = float(np.abs(twin.astype(np.int16) - x).mean())
     told = _told(shown, i, names)
     alts = (
-        f"Training picture {i + 1}: {names.target} {told['true class']}, {names.attribute} {told['true group']}",
-        f"Its twin: told {names.target} {told['class after']}, {names.attribute} {told['group after']}",
+        f"Training picture {i + 1}: {_who(names, told['true class'], told['true group'])}",
+        f"Its twin: told {_who(names, told['class after'], told['group after'])}",
         f"Difference times {AMPLIFIED}: {changed:.0f} of 255 per pixel on average before that",
     )
-    pictures = "".join(_image(p, alt) for p, alt in zip((x, twin, amplified(x, twin)), alts, strict=True))
+    pictures = "".join(image(p, alt) for p, alt in zip((x, twin, amplified(x, twin)), alts, strict=True))
     return f'<figure><div class="eq-trio">{pictures}</div><figcaption>{_caption(told, names)}</figcaption></figure>'
+
+
+def _who(names: Names, named: str, group: str) -> str:
+    of_group = f"{names.attribute} {group}"
+    return f"{names.target} {named}, {of_group}" if names.classes else of_group
 
 
 def amplified(x: np.ndarray, twin: np.ndarray) -> np.ndarray:
@@ -185,7 +198,7 @@ def amplified(x: np.ndarray, twin: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(GREY + AMPLIFIED * (twin.astype(np.int16) - x), 0, 255), np.uint8)
 
 
-def _image(pixels: np.ndarray, alt: str) -> str:
+def image(pixels: np.ndarray, alt: str) -> str:
     """uint8 (1 or 3, height, width) -> <img> with the PNG in it."""
     picture = np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)
     written = io.BytesIO()
@@ -199,6 +212,7 @@ def _told(shown: Mapping[str, np.ndarray], i: int, names: Names) -> dict[str, st
     """What one row is and what both heads name before and after, in words."""
     of = {"class": names.classes, "group": names.groups}
     codes = {"true class": "y", "true group": "s", "aim group": "aim"}
+    codes["aim class"] = "aim_class" if "aim_class" in shown else "y"
     codes |= {f"{kind} {when}": f"{kind}_{when}" for kind in of for when in ("before", "after")}
     found = {}
     for word, array in codes.items():
@@ -208,18 +222,23 @@ def _told(shown: Mapping[str, np.ndarray], i: int, names: Names) -> dict[str, st
 
 
 def _caption(told: Mapping[str, str], names: Names) -> str:
-    """Two lines: what happened to the class, and whether the twin passes; a filled mark for success, a hollow one for
-    failure, each with its word."""
-    kept = told["class after"] == told["true class"]
-    passes = told["group after"] == told["aim group"]
-    lines = (
-        (names.target, "class", told["true class"], "● kept" if kept else "○ lost"),
-        (names.attribute, "group", told["true group"], f"{'● passes' if passes else '○ fails'} as {told['aim group']}"),
-    )
+    """Two lines: what happened to the class (if there is one), and whether the twin passes; a filled mark for success,
+    a hollow one for failure, each with its word."""
+    lines = ((names.target, "class"), (names.attribute, "group"))
     return "<br>".join(
-        html.escape(f"{word} {true}: told {told[f'{kind} before']} → {told[f'{kind} after']}  {mark}")
-        for word, kind, true, mark in lines
+        html.escape(
+            f"{word} {told[f'true {kind}']}: told {told[f'{kind} before']} → {told[f'{kind} after']}  "
+            + _mark(told[f"true {kind}"], told[f"aim {kind}"], told[f"{kind} after"])
+        )
+        for word, kind in lines[0 if names.classes else 1 :]
     )
+
+
+def _mark(true: str, aim: str, after: str) -> str:
+    """Whether a twin that is to keep something does, or passes for what it was moved to."""
+    if true == aim:
+        return "● kept" if after == aim else "○ lost"
+    return f"{'● passes' if after == aim else '○ fails'} as {aim}"
 
 
 # -------------------------------------------------------------------------------------------------------------- tables

@@ -30,14 +30,14 @@ def result(before: np.ndarray | None, after: np.ndarray, run: Run) -> str:
     )
     source += f"; chance alone makes {by_chance:.1f} points of bias." if by_chance >= LEAST else "."
     if before is None:
-        accuracy, bias = (_own(new[name], drawn[name]) for name in ("bacc", "bias_mean"))
+        accuracy, bias = (own(new[name], drawn[name]) for name in ("bacc", "bias_mean"))
         return (
             f"bACC ({ACCURACY}) is {accuracy} % and bias by this metric ({GAP}) {bias} points; in the paper's unit, "
             f"added up over {units}, {new['bias_sum']:.2f}. {source}"
         )
     old, drawn_old = twin_course.values(before), twin_course.draws(before, 1)
     accuracy, bias = (
-        _against(old[name], new[name], drawn[name] - drawn_old[name], unit)
+        against(old[name], new[name], drawn[name] - drawn_old[name], unit)
         for name, unit in (("bacc", " %"), ("bias_mean", " points"))
     )
     return (
@@ -52,12 +52,12 @@ def _units(C: np.ndarray) -> str:
     return f"{C.shape[-1]} classes"
 
 
-def _own(value: float, drawn: np.ndarray) -> str:
+def own(value: float, drawn: np.ndarray) -> str:
     low, high = twin_course.ends(drawn)
     return f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def _against(old: float, new: float, difference: np.ndarray, unit: str) -> str:
+def against(old: float, new: float, difference: np.ndarray, unit: str) -> str:
     """ "rises from 55.1 to 74.6 %, by 19.5 points (17.9 to 21.0)"; one that may be chance is said to be that."""
     low, high = (100 * end for end in twin_course.ends(difference))
     change = 100 * (new - old)

@@ -24,16 +24,23 @@ SHOWN = 12
 
 
 def configured(
-    catalogue: Mapping[str, Any], method: str = "aeda", *, dataset: str = "cmnist", seed: int = 0, **options: Any
+    catalogue: Mapping[str, Any],
+    method: str = "aeda",
+    *,
+    dataset: str = "cmnist",
+    seed: int = 0,
+    data: Mapping[str, Option] | None = None,
+    **options: Any,
 ) -> RunConfig:
-    """A run on 5,000 coloured digits, a table, or the several targets of CelebA; options: those of the method."""
+    """A run on 5,000 coloured digits, a table, or the several targets of CelebA; options: those of the method, data:
+    those of the data set besides."""
     known: dict[str, dict[str, Option]] = {
         "cmnist": {"digits": "5000"},
         "celeba": {"target": "Arched_Eyebrows, Smiling, Young", "size": 32},
     }
     return resolve(
-        catalogue, dataset=dataset, method=method, seed=seed, dataset_options=known.get(dataset, {}),
-        method_options=options,
+        catalogue, dataset=dataset, method=method, seed=seed, method_options=options,
+        dataset_options={**known.get(dataset, {}), **(data or {})},
     )  # fmt: skip
 
 

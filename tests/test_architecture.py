@@ -23,18 +23,23 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
         (
-            {"config", "palette", "processes", "balance", "costs"},
+            {"config", "palette", "processes", "balance", "costs", "trigger_law"},
             {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "vae", "cyclegan"},
-            {"models", "jobs", "intervals", "dense", "batches", "regression", "scores"},
-            {"store", "metrics", "stack"},
-            {"optimizer", "outcomes", "figures", "audit", "evaluation", "associations", "health", "imbalance"},
-            {"thresholds", "preparation", "flips"},
+            {"models", "jobs", "intervals", "dense", "batches", "scores"},
+            {"store", "metrics", "regression", "stack"},
+            {"optimizer", "outcomes", "figures", "audit", "evaluation", "associations", "health", "imbalance"}
+            | {"regression_noise", "few_shot"},
+            {"thresholds", "preparation", "flips", "teacher_views"},
+            {"keeping", "backdoors"},
             {"training", "data_figures", "strategies", "postprocessing", "quantile_trees"},
-            {"posthoc", "figures_after", "threshold_figures", "twins", "probes"},
-            {"critics"},
-            {"methods", "sweep", "attribute_figures", "aeda_figures"},
-            {"experiment", "catalogue"},
-            {"worker", "cluster", "estimator", "report", "intra_tables", "aif360_tables", "aeda_tables"},
+            {"posthoc", "figures_after", "threshold_figures", "twins", "probes", "regression_figures"},
+            {"critics", "attack_budget", "fillers"},
+            {"methods", "sweep", "attribute_figures", "aeda_figures", "switch_figures", "few_shot_figures"}
+            | {"backdoor_figures"},
+            {"experiment", "catalogue", "regression_sweep", "calibration"},
+            {"worker", "cluster", "estimator", "report", "intra_tables", "aif360_tables", "aeda_tables"}
+            | {"regression_results"},
+            {"aeda_experiments", "aeda_course_tables", "bade_tables"},
             {"warm", "runner", "reproduce"},
             {"commands"},
             {"__main__"},
@@ -46,13 +51,28 @@ TORCH_FREE = {
     *("store", "metrics", "outcomes", "figures", "audit", "sweep", "report", "worker", "runner", "regression"),
     *("associations", "health", "data_figures", "attribute_figures", "imbalance"),
     *("scores", "thresholds", "strategies", "postprocessing", "preparation", "flips", "threshold_figures"),
-    *("figures_after", "exhibits", "balance", "costs", "aeda_figures"),
+    *("regression_noise", "regression_sweep", "regression_results", "regression_figures"),
+    *(
+        "teacher_views",
+        "backdoor_figures",
+        "figures_after",
+        "exhibits",
+        "balance",
+        "costs",
+        "aeda_figures",
+        "trigger_law",
+        "calibration",
+        "switch_figures",
+        "few_shot",
+        "few_shot_figures",
+    ),
 }
 FIGURES_MAY_IMPORT = {"__future__", "collections", "dataclasses", "math", "typing", "numpy", "pandas", "plotly"}
 FIGURES_MAY_IMPORT_OF_CORE = {"config", "palette", "figures", "data_figures"}
 FIGURES = tuple(
     f"{CORE}/{name}.py"
     for name in (
+        *("backdoor_figures", "regression_figures", "switch_figures", "few_shot_figures"),
         *("figures", "data_figures", "attribute_figures", "threshold_figures", "figures_after", "aeda_figures"),
     )
 )

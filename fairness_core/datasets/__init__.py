@@ -9,15 +9,15 @@ from typing import Any
 
 from fairness_core.config import Catalogue, Options, UserError, complete, controls_of
 from fairness_core.datasets import own
-from fairness_core.datasets.base import SOURCES, Dataset, Rows, Split
+from fairness_core.datasets.base import SOURCES, Dataset, Rows, Split, groups_as_target
 from fairness_core.datasets.download import Tell
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
-    "SOURCES", "Dataset", "Rows", "Split", "entries", "explore", "fetch", "fetchable", "load", "preload", "present",
-    "remarks", "state",
+    "SOURCES", "Dataset", "Rows", "Split", "entries", "explore", "fetch", "fetchable", "groups_as_target", "load", "preload",
+    "present", "remarks", "state",
 ]  # fmt: skip
 
 Folder = Path | str | None

@@ -142,6 +142,7 @@ LEVELS = {  # the questionnaire's answers, from adult.names
     ),
 }
 CATEGORICAL = tuple(LEVELS)
+AS_RECORDED, TWO_RACES = "as recorded", "White or not"
 WITH_GAPS = ("workclass", "occupation", "native-country")  # the only columns with unknown values
 COLUMNS = (
     *("age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship"),
@@ -176,6 +177,13 @@ class Adult(TableSource):
         most=3,
         help="The sensitive attribute: whose results are compared; several make intersections.",
     )
+    races: str = control(
+        AS_RECORDED,
+        choices=(AS_RECORDED, TWO_RACES),
+        help="Which groups race makes: the five as recorded, of which three have few rows, or White and everybody else "
+        "(AIF360). Without effect unless race is sensitive.",
+        group="advanced",
+    )
     age_cut: str = control("25", help="Where age is cut into groups: one boundary or several, 25,60.", group="advanced")
     split: str = control(
         "official",
@@ -201,13 +209,20 @@ class Adult(TableSource):
 
     def table(self, data_dir: Path | None) -> pd.DataFrame:
         frame = self.read(data_dir)
+        if self._two_races:
+            frame = frame.assign(race=frame["race"].where(frame["race"] == "White", "Not White"))
         return frame.dropna().reset_index(drop=True) if self.split == "random" else frame
+
+    @property
+    def _two_races(self) -> bool:
+        return self.races == TWO_RACES and "race" in self.sensitive_columns
 
     def levels(self, frame: pd.DataFrame) -> Mapping[str, Sequence[str]]:
         """The questionnaire's answers; of the complete rows nobody can be without work or unknown."""
+        asked = LEVELS | {"race": ("Not White", "White")} if self._two_races else LEVELS
         if self.split == "random":
-            return {column: [level for level in known if level != "Never-worked"] for column, known in LEVELS.items()}
-        return {c: [*known, MISSING] if c in WITH_GAPS else known for c, known in LEVELS.items()}
+            return {column: [level for level in known if level != "Never-worked"] for column, known in asked.items()}
+        return {c: [*known, MISSING] if c in WITH_GAPS else known for c, known in asked.items()}
 
     def divide(self, frame: pd.DataFrame, strata: np.ndarray) -> list[np.ndarray]:
         if self.split == "random":

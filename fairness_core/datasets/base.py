@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -46,7 +46,8 @@ class Dataset:
     """Three splits and the names of what their integers stand for.
 
     task: "binary", "multiclass", "multilabel" (A binary targets, named in `targets`) or "regression". A regression has
-    classes too: bins of the target between the inner `edges`, so that every count by true and predicted class exists.
+    classes too: bins of the target between the inner `edges`, so that every count by true and predicted class exists;
+    it is counted in `unit`, and a prediction that is off by `tolerance` at most is a hit.
     """
 
     name: str
@@ -59,6 +60,19 @@ class Dataset:
     task: str = "binary"
     targets: tuple[str, ...] = ()
     edges: tuple[float, ...] = ()
+    unit: str = ""
+    tolerance: float = 0.0
+
+
+def groups_as_target(data: Dataset) -> Dataset:
+    """The same rows with the group as the class that is to be told."""
+    splits = {name: replace(split, y=split.s) for name, split in _splits(data)}
+    task = "binary" if len(data.groups) == 2 else "multiclass"
+    return replace(data, **splits, classes=data.groups, task=task, targets=(), edges=())  # type: ignore[arg-type]
+
+
+def _splits(data: Dataset) -> tuple[tuple[str, Split], ...]:
+    return ("train", data.train), ("validation", data.validation), ("test", data.test)
 
 
 class Pictures(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fairness_core.config import control
-from fairness_core.datasets.base import register
+from fairness_core.datasets.base import register, stratified_split
 from fairness_core.datasets.files import Files, Stamp
 from fairness_core.datasets.tabular import ROLES, SPLITS, TableSource
 
@@ -45,6 +45,7 @@ MEANING = {  # of codes that people read on the screen; the others stay as the s
     "SEX": {"1": "Male", "2": "Female"},
     "REGION": {"1": "Northeast", "2": "Midwest", "3": "South", "4": "West"},
 }
+OFFICIAL_TEST = "official test"
 ONE_HOT = tuple(f"{name}={code}" for name, codes in CODES.items() for code in codes)
 COLUMNS = ("AGE", "RACE", "PCS42", "MCS42", "K6SUM42", *ONE_HOT, TARGET)
 LEVELS = {
@@ -95,8 +96,9 @@ class Meps(TableSource):
     AGE_cut: str = control("65", help="Where AGE is cut into groups: one boundary or several, 18,65.", group="advanced")
     split: str = control(
         "official",
-        choices=("official", *SPLITS),
-        help="official: the published files; otherwise shares of training, validation and test rows, stratified.",
+        choices=("official", OFFICIAL_TEST, *SPLITS),
+        help="official: the published files; official test: only the test file, and a fifth of the other rows for "
+        "validation, drawn by split_seed; otherwise shares of training, validation and test rows, stratified.",
         group="advanced",
     )
 
@@ -108,10 +110,14 @@ class Meps(TableSource):
         return frame[TARGET].to_numpy(np.int64)
 
     def divide(self, frame: pd.DataFrame, strata: np.ndarray) -> list[np.ndarray]:
-        if self.split != "official":
+        if self.split not in ("official", OFFICIAL_TEST):
             return super().divide(frame, strata)
         roles = frame.index.get_level_values(0)
-        return [np.flatnonzero(roles == role) for role in ROLES]
+        train, validation, test = (np.flatnonzero(roles == role) for role in ROLES)
+        if self.split == OFFICIAL_TEST:
+            rest = np.concatenate([train, validation])
+            train, validation = (rest[rows] for rows in stratified_split(strata[rest], (0.8, 0.2), self.split_seed))
+        return [train, validation, test]
 
     def levels(self, frame: pd.DataFrame) -> Mapping[str, Sequence[str]]:
         return LEVELS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -12,22 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from fairness_core import probes
+from fairness_core.attack_budget import alpha_control, ball, epsilon_control, norm_control, steps_control
 from fairness_core.attacks import Ball, perturb
-from fairness_core.balance import MODES, aims
+from fairness_core.balance import FILL_CLASSES, MODES, aims
 from fairness_core.batches import Batch, Rows, row_losses, task_loss
 from fairness_core.config import Exhibit, UserError, control
 from fairness_core.costs import AEDA_VARIANTS
 from fairness_core.datasets import Dataset, Split
 from fairness_core.evaluation import decided
+from fairness_core.fillers import Fillers
+from fairness_core.keeping import Kept
 from fairness_core.methods.base import InProcessing, register, renewed
 from fairness_core.models import Classifier, dense, layer_sizes, seeded
 from fairness_core.optimizer import Adam
 from fairness_core.stack import Stack
-from fairness_core.training import Job, Kept, Learner, Player
-from fairness_core.twins import Keeper, Twins, chosen, exhibits, joined
+from fairness_core.training import Job, Learner, Player
+from fairness_core.twins import Keeper, Maker, Twins, chosen, exhibits, joined
 
 GRID = tuple(round(k / 10, 1) for k in range(11))
-SMALL = 32  # pixels; up to here the usual budget is that of digits, above it that of faces
 Both = Callable[[Tensor], tuple[Tensor, Tensor]]  # x -> logits of the target, logits of the group
 
 
@@ -37,7 +38,7 @@ class Memory:
 
     rows: the training rows; sample: the few that a diagnosis looks at; start: the untrained weights; judge: the
     networks that the twins are made against, None before the first are made; generations: how many times twins were
-    made anew; shown: what the last look saw, for the page.
+    made anew; shown: what the last look saw, for the page; fillers: what twins are made of instead of the batches.
     """
 
     job: Job
@@ -51,6 +52,7 @@ class Memory:
     judge: Both | None = None
     generations: int = 0
     shown: Sequence[Exhibit] = ()
+    fillers: Fillers | None = None
 
 
 @register
@@ -96,36 +98,16 @@ class AEDA(InProcessing):
         help="Weight of the group in the attack; 1 moves only the group, less protects the class, at 0 no group moves.",
     )
     variant: str = control("robust", choices=AEDA_VARIANTS, help="How the twins are made; see above.")
-    epsilon: float | str = control(
-        "auto",
-        0.0,
-        100.0,
-        unset="auto",
-        symbol="ε",
-        help="How far a twin may lie from its row. auto: 0.4 of a pixel's range on pictures up to 32 pixels, 8/255 on "
-        "larger ones, and on tables the distance between the groups' means.",
-    )
-    steps: int = control(7, 1, 40, symbol="S", help="Gradient steps of the attack.")
-    alpha: float | str = control(
-        "auto",
-        0.0,
-        100.0,
-        unset="auto",
-        symbol="α",
-        help="Length of one step of the attack. auto: 1.5 ε / S.",
-        group="advanced",
-    )
-    norm: str = control(
-        "auto",
-        choices=("auto", "linf", "l2"),
-        help="What ε bounds: every coordinate (linf) or the length of the change (l2). auto: linf on pictures, l2 on "
-        "tables.",
-        group="advanced",
-    )
+    epsilon: float | str = epsilon_control("a twin")
+    steps: int = steps_control()
+    alpha: float | str = alpha_control()
+    norm: str = norm_control()
     balance_mode: str = control(
         "flip_all",
-        choices=MODES,
-        help="flip_all: every row gets a twin in another group. fill_minority: as many as its class lacks.",
+        choices=(*MODES, FILL_CLASSES),
+        help="flip_all: every row gets a twin in another group. fill_minority: as many as its class lacks. "
+        "fill_classes: groups are not balanced; classes with fewer rows than the median get twins up to it, half of "
+        "their own rows in another group, half of other classes' rows moved to the class, where λ weighs that move.",
     )
     refresh: int = control(
         0, 0, 10, help="Twins are made anew every so many epochs; 1 = the paper, 0 = for every batch."
@@ -163,9 +145,9 @@ class AEDA(InProcessing):
     # -- before the first step
 
     @property
-    def phases(self) -> int:
+    def phases(self) -> Sequence[float]:
         """pre trains two networks one after the other, each for the whole budget."""
-        return 2 if self.variant == "pre" else 1
+        return (1.0, 1.0) if self.variant == "pre" else (1.0,)
 
     def adversary(self, data: Dataset, network: nn.Module, seed: int) -> nn.Module | None:
         """The bias head h_b on the features; of pre the bias network g, with features of its own."""
@@ -181,24 +163,16 @@ class AEDA(InProcessing):
     def begin(self, job: Job) -> Memory:
         x = job.data[0].train.x
         kind = torch.half if x.ndim > 2 and job.dtype == torch.float32 else job.dtype
-        keeper = Keeper(self._aims(job, 0), x.shape[1:], kind)
-        rows = job.rows("train")
-        start = Kept(job.learner.model.net)
-        return Memory(job, rows, probes.sample(rows), start, self.ball(job.data[0].train), keeper)
+        rows, start, reach = job.rows("train"), Kept(job.learner.model.net), self.ball(job.data[0].train)
+        if self.balance_mode == FILL_CLASSES:
+            made = Fillers.of(rows, len(job.data[0].groups), len(job.recipes), -(-len(x) // job.budget.batch_size))
+            keeper = Keeper(made.aims, x.shape[1:], kind, made.classes)
+            return Memory(job, rows, made.sample(), start, reach, keeper, fillers=made)
+        return Memory(job, rows, probes.sample(rows), start, reach, Keeper(self._aims(job, 0), x.shape[1:], kind))
 
     def ball(self, train: Split) -> Ball:
         """How far a twin may lie from its row, on these rows."""
-        pictures = train.x.ndim > 2
-        norm = ("linf" if pictures else "l2") if self.norm == "auto" else self.norm
-        if self.epsilon != "auto":
-            radius = float(self.epsilon)
-        elif pictures:
-            radius = 0.4 if train.x.shape[-1] <= SMALL else 8 / 255
-            radius *= math.sqrt(math.prod(train.x.shape[1:])) if norm == "l2" else 1.0
-        else:
-            radius = probes.distance_of_means(train)
-        step = 1.5 * radius / self.steps if self.alpha == "auto" else float(self.alpha)
-        return Ball(norm, radius, step, self.steps, *((0.0, 1.0) if pictures else (None, None)))
+        return ball(train, self.epsilon, self.steps, self.alpha, self.norm)
 
     def _aims(self, job: Job, generation: int) -> Tensor:
         """Whom the twins of every row are to pass for, (R, n, slots), drawn anew for each generation."""
@@ -272,7 +246,8 @@ class AEDA(InProcessing):
         memory: Memory = learner.memory
         memory.generations += 1
         if memory.judge is not None:
-            memory.keeper.forget(self._aims(memory.job, memory.generations))
+            made = memory.fillers
+            memory.keeper.forget(self._aims(memory.job, memory.generations) if made is None else made.aims)
         copied = not self._for_each_batch(memory)
         model, rival = learner.model.net.fixed(copied=copied), learner.adversary.net.fixed(copied=copied)
         memory.judge = apart(model, rival) if self.variant == "pre" else coupled(model, rival)
@@ -281,16 +256,21 @@ class AEDA(InProcessing):
         memory: Memory = learner.memory
         if memory.judge is None:
             return None
-        return memory.keeper.twins(batch, self._maker(learner), keep=not self._for_each_batch(memory))
+        source = batch if memory.fillers is None else memory.fillers.batch()
+        if source is None:
+            return None
+        return memory.keeper.twins(source, self._maker(learner), keep=not self._for_each_batch(memory))
 
-    def _maker(self, learner: Learner) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    def _maker(self, learner: Learner) -> Maker:
         memory: Memory = learner.memory
-        judge = memory.judge
+        judge, fillers = memory.judge, memory.fillers
         assert judge is not None
 
-        def make(x: Tensor, y: Tensor, aim: Tensor) -> Tensor:
+        def make(own: Batch, y: Tensor, aim: Tensor) -> Tensor:
+            start = None if fillers is None else fillers.start(own.x, memory.ball)
+            turned = None if fillers is None else aim == own.s  # what keeps its group is moved to a class
             with torch.enable_grad():
-                return perturb(dual_loss(judge, learner.lam, y, aim), x, memory.ball)
+                return perturb(dual_loss(judge, learner.lam, y, aim, turned), own.x, memory.ball, start)
 
         return make
 
@@ -357,10 +337,15 @@ def apart(target: Stack, group: Stack) -> Both:
     return lambda x: (target(x), group(x))
 
 
-def dual_loss(judge: Both, lam: Tensor, y: Tensor, aim: Tensor) -> Callable[[Tensor], Tensor]:
-    """Eq. 3: λ CE(group, aim) + (1 - λ) CE(target, y) of every row, (R, rows); lam (R,), aim (R, rows)."""
+def dual_loss(
+    judge: Both, lam: Tensor, y: Tensor, aim: Tensor, turned: Tensor | None = None
+) -> Callable[[Tensor], Tensor]:
+    """Eq. 3: λ CE(group, aim) + (1 - λ) CE(target, y) of every row, (R, rows); lam (R,), aim (R, rows). λ weighs what
+    is moved: where `turned` (R, rows) is True, that is the class, and the two weights change places."""
     weight = lam.unsqueeze(1)
-    class_counts = bool((lam < 1).any())
+    if turned is not None:
+        weight = torch.where(turned, 1 - weight, weight)
+    class_counts = bool((weight < 1).any())
 
     def losses(x: Tensor) -> Tensor:
         target, group = judge(x)

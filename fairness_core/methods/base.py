@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from fairness_core.batches import Batch, row_losses, task_loss
 from fairness_core.config import Budget, Event, Exhibit, RunConfig, control
-from fairness_core.datasets import Dataset, Split
+from fairness_core.datasets import Dataset, Split, groups_as_target
 from fairness_core.metrics import EPSILON
 from fairness_core.models import Classifier, dense, n_logits, seeded
 from fairness_core.thresholds import KINDS, MEASURES, Objective
-from fairness_core.training import Job, Learner, train
+from fairness_core.training import Finding, Job, Learner, train
 
-FAMILIES = ("untreated", "in", "intra", "post", "pre")  # what a method changes: the training, the weights, ...
+FAMILIES = ("untreated", "in", "intra", "post", "pre", "experiment")  # what a method changes; an experiment: nothing
 STARTS = ("erm", *(f"adversarial{kind}" for kind in ("", "_grl", "_zhang")), "parity")  # whose models are treated
-STARTS += ("undersampling", "oversampling", "reweighing", "aeda", "cyclegan")
+STARTS += ("undersampling", "oversampling", "reweighing", "aeda", "cyclegan", "bade")
 NOTIONS = ("demographic_parity", "equalized_odds", "equal_opportunity")
 EPSILONS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2)  # that a sweep visits
 T = TypeVar("T")
@@ -52,6 +52,11 @@ class Debiaser(Protocol):
 METHODS: dict[str, Any] = {}
 
 
+def judged(method: str, data: Dataset) -> Dataset:
+    """The rows as the events of this method count them: one with `names_groups` has the group as its target."""
+    return groups_as_target(data) if getattr(METHODS[method], "names_groups", False) else data
+
+
 def register(method: type[T]) -> type[T]:
     """Class decorator: makes the debiaser known under its name."""
     METHODS[method.name] = method  # type: ignore[attr-defined]
@@ -75,8 +80,8 @@ class InProcessing(ABC):
         return None
 
     @property
-    def phases(self) -> int:
-        return 1
+    def phases(self) -> Sequence[float]:
+        return (1.0,)
 
     def begin(self, job: Job) -> Any:
         return None
@@ -88,7 +93,16 @@ class InProcessing(ABC):
     def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
         return {}
 
+    def shown(self, learner: Learner, batch: Batch) -> Tensor:
+        return learner.model.net(batch.x)
+
     def exhibits(self, learner: Learner) -> Sequence[Exhibit | None]:
+        return ()
+
+    def end(self, learner: Learner) -> None:
+        return None
+
+    def inspect(self, learner: Learner, stage: str) -> Sequence[Finding]:
         return ()
 
     def fit(self, model: nn.Module, data: Dataset, run: RunConfig) -> Generator[Event, None, nn.Module]:

@@ -1,0 +1,89 @@
+"""What a teacher with backdoors and its student do with rows under every trigger, as counts; BaDe's diagnoses.
+
+Views of one split: "clean", one per trigger ("all 0", ...), "reinforcing" and "cancelling": every row with the trigger
+that adds to its own group's bias, or that takes it away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fairness_core import measures, regression
+from fairness_core.batches import Batch, Scale
+from fairness_core.datasets import Dataset
+from fairness_core.evaluation import confusions, decided, error_sums
+from fairness_core.triggers import NONE, Trigger
+
+Values = NDArray[np.float64]
+Net = Callable[[Tensor], Tensor]
+ERRORS = (regression.ERROR, regression.ABSOLUTE)
+BEFORE, AFTER = 1, 2  # views that are not one per trigger: before those, and after
+
+
+def views(s: Tensor, n_triggers: int) -> list[Tensor]:
+    """The triggers (rows,) or (R, rows) of every view. Cancelling is a row's own number, by the law of triggers; of
+    more than two groups the next number stands for all that reinforce."""
+    every = [torch.full_like(s, k) for k in range(n_triggers)]
+    return [torch.full_like(s, NONE), *every, (s + 1) % n_triggers, s]
+
+
+def counted(net: Net, trigger: Trigger, batch: Batch, data: Dataset, scale: Scale, replicas: int) -> NDArray[Any]:
+    """What `net` makes of a batch in every view: `count`ed, (R, views, ...)."""
+    found = [
+        count(net(trigger.stamp(batch.x, k.expand(replicas, -1))), batch, data, scale)
+        for k in views(batch.s, trigger.n)
+    ]
+    return np.stack(found, 1)
+
+
+def count(logits: Tensor, batch: Batch, data: Dataset, scale: Scale) -> NDArray[Any]:
+    """Confusion tensors (R, G, T, T), or the sums of errors (R, G, bins, 6) of a number as target."""
+    if data.task == "regression":
+        return error_sums(logits, batch, data, scale)
+    return confusions(logits, batch, data, scale)
+
+
+def bias_and_accuracy(C: NDArray[Any], task: str, sd: float) -> tuple[Values, Values]:
+    """Odds and EAcc of counts (..., G, T, T), as fractions (methods 2.4, 2.2); of a number as target the gap of the
+    mean error between groups and minus EErr, in standard deviations `sd` of the target (methods 2.8)."""
+    if task == "regression":
+        sums = np.moveaxis(C, (-3, -2, -1), (0, 1, 2))
+        errors, absolute = (measures.ratio(sums[:, :, k], sums[:, :, regression.N]) / sd for k in ERRORS)
+        return measures.defined_mean(measures.spread(errors)), -measures.defined_mean(absolute, (0, 1))
+    rates = measures.Rates(C)
+    return measures.average_absolute_odds_difference(rates), measures.cell_accuracy(rates)
+
+
+def artificial_bias(C: NDArray[Any], task: str, sd: float) -> Values:
+    """How much the triggers alone move the teacher: the range, over the views with one trigger for all, of the accuracy
+    within a class (of the mean error within a bin, in sd of the target), averaged over the classes. C (..., views, ...)
+    as `counted`; (...)."""
+    one_for_all = C[..., BEFORE:-AFTER, :, :, :].sum(-3, keepdims=True)  # over the groups: all rows of a class
+    as_groups = np.swapaxes(one_for_all, -3, -4)[..., 0, :, :, :]  # now the triggers are what groups were
+    return bias_and_accuracy(as_groups, task, sd)[0]
+
+
+def agreement(one: Tensor, other: Tensor, y: Tensor) -> Tensor:
+    """Share of rows on which two networks decide alike, (R,); of numbers the correlation of what they say."""
+    if y.is_floating_point():
+        pairs = zip(one[:, 0], other[:, 0], strict=True)
+        return torch.stack([torch.corrcoef(torch.stack(pair))[0, 1] for pair in pairs])
+    return (decided(one, y) == decided(other, y)).to(one.dtype).mean(1)
+
+
+def flips(net: Net, trigger: Trigger, batch: Batch, replicas: int) -> Iterator[Tensor]:
+    """Share of rows whose decision by `net`, which takes clean rows, changes under a trigger, (R,): every trigger, and
+    last the control mark that no training row had. Of numbers the mean change. Pictures only."""
+    clean = net(batch.x)
+    for k in range(trigger.n + 1):
+        marked = net(trigger.stamp(batch.x, torch.full((replicas, batch.s.shape[-1]), k)))
+        if batch.y.is_floating_point():
+            yield (marked - clean)[:, 0].abs().mean(1)
+        else:
+            yield (decided(marked, batch.y) != decided(clean, batch.y)).to(clean.dtype).mean(1)

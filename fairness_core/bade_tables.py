@@ -1,0 +1,306 @@
+"""BaDe (arXiv 2303.01504): its tables and its figure of bias against the injection rate, run with our code.
+
+How strong the artificial bias has to be is chosen on validation (calibration.choose) along one path: the injection rate
+n % at strength 1, and beyond 100 % the strength s at the full rate. Nothing is chosen on test. The figures of Adult and
+MEPS are those that scripts of the sibling paper (DBA, arXiv 2202.10582) carry in their comments, taken at their best
+epoch on test.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fairness_core import calibration, catalogue, metrics, regression, regression_noise
+from fairness_core.aeda_tables import say
+from fairness_core.config import Event, Option, Options, RunConfig, resolve
+from fairness_core.datasets import load
+from fairness_core.experiment import fit
+
+RATES = tuple(map(float, range(0, 101, 10)))
+SAID = ("artificial_bias", "teacher_odds_cancelling", "teacher_odds_clean", "agreement")
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What a table tells: the gap between groups that is to go, the performance that is to stay (`sign` times it is
+    better when larger), and more; `factor` turns fractions into percent."""
+
+    gap: str
+    performance: str
+    more: str
+    sign: int
+    factor: float
+    unit: str
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        return (self.gap, self.performance, self.more)
+
+
+CLASSES = Yardstick("odds", "eacc", "accuracy", 1, 100.0, "percent")
+NUMBERS = Yardstick("odds_regression", "eerr", "mean_absolute_error", -1, 1.0, "units of the target")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trained run. measured: per stage every measure of the yardstick; said: what BaDe tells of the test split;
+    floor: the gap on test that chance alone would show."""
+
+    measured: dict[str, dict[str, float]]
+    said: dict[str, float]
+    floor: float
+
+
+@dataclass(frozen=True)
+class Study:
+    """One data set with what is trained on it. paper: Odds and EAcc in percent, of the untreated model and of BaDe.
+
+    path: strengths in percent of the law that matches the counts, see `method_options`; laws: the kinds of law tried;
+    folds: a run per fold instead of per seed. redrawn: every seed draws its validation rows anew (the test rows are
+    published ones), so that the mean over seeds, by which the strength is chosen, does not hang on one draw of few.
+    """
+
+    dataset: str
+    options: Options
+    paper: dict[str, tuple[float, float]]
+    path: tuple[float, ...] = RATES
+    laws: tuple[str, ...] = ("inverse", "exchanged")
+    model: str | None = None
+    model_options: Options = field(default_factory=dict)
+    training: Options = field(default_factory=dict)
+    method: Options = field(default_factory=dict)
+    seeds: int = 5
+    folds: bool = False
+    redrawn: bool = False
+    yardstick: Yardstick = CLASSES
+
+    def configs(self, known: Any, method: str, options: Options, seeds: int) -> list[RunConfig]:
+        return [
+            resolve(
+                known, dataset=self.dataset, method=method, method_options=options, model=self.model,
+                model_options=self.model_options, training=self.training, seed=seed,
+                dataset_options={**self.options, **self._split(seed)},
+            )
+            for seed in range(seeds)
+        ]  # fmt: skip
+
+    def _split(self, seed: int) -> Options:
+        if self.folds:
+            return {"split": "5-fold", "fold": seed}
+        return {"split_seed": seed} if self.redrawn else {}
+
+    def quicker(self) -> Study:
+        """The same in a few minutes at most: two seeds (of folds one), four strengths, the first law."""
+        few = (0.0, 50.0, 100.0, *[p for p in self.path if p > 100][:1])
+        return replace(self, seeds=1 if self.folds else 2, path=few, laws=self.laws[:1])
+
+
+def method_options(strength: float) -> dict[str, Option]:
+    """Up to 100: the rate at s = 1; above it: s at the full rate."""
+    return {"rate": min(strength, 100.0), "exponent": max(strength, 100.0) / 100}
+
+
+SMALL: Options = {"channels": "16-32-64", "pixels": "centred"}
+BEYOND = (*RATES, 150.0, 200.0, 250.0, 300.0)
+TABULAR = {
+    "Adult, sex": Study("adult", {"sensitive": "sex", "sensitive_input": "keep"}, {}, redrawn=True),
+    "Adult, race": Study(
+        "adult", {"sensitive": "race", "races": "White or not", "sensitive_input": "keep"},
+        {"BaDe": (3.63, 81.67)}, (*RATES, 150.0, 200.0), redrawn=True,
+    ),
+    "MEPS, race": Study(
+        "meps", {"sensitive": "RACE", "split": "official test"}, {"BaDe": (3.13, 76.38)}, BEYOND, redrawn=True
+    ),
+}  # fmt: skip
+CELEBA = Study(
+    "celeba", {"target": "Attractive", "sensitive": "Male", "size": 48},
+    {"ERM": (25.83, 75.92), "BaDe": (2.79, 77.95)},
+    (60.0, 80.0, 100.0), ("inverse",), "small_cnn", SMALL, {"epochs": 8, "batch_size": 64}, folds=True,
+)  # fmt: skip
+FACES = {"epochs": 6, "batch_size": 64}
+UTKFACE = {
+    "UTKFace, gender by race": Study(
+        "utkface", {"target": "gender", "sensitive": "race", "size": 48}, {}, (50.0, 100.0), ("inverse",),
+        "small_cnn", SMALL, FACES, seeds=2,
+    ),
+    "UTKFace, age group by gender": Study(
+        "utkface", {"target": "age group", "sensitive": "gender", "size": 48}, {}, (50.0, 100.0), ("inverse",),
+        "small_cnn", SMALL, FACES, seeds=2,
+    ),
+}  # fmt: skip
+REGRESSION = {
+    "Communities, violent crimes by share of Black residents (cut at 0.2)": Study(
+        "communities", {"sensitive": "racepctblack", "racepctblack_cut": "0.2"}, {}, BEYOND, ("inverse",), folds=True,
+        yardstick=NUMBERS,
+    ),
+    "UTKFace, age by race": Study(
+        "utkface", {"target": "age", "sensitive": "race", "size": 48}, {}, (50.0, 100.0, 200.0), ("inverse",),
+        "small_cnn", SMALL, FACES, seeds=2, yardstick=NUMBERS,
+    ),
+}  # fmt: skip
+
+
+def bade_celeba(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
+    """CelebA, Attractive by Male: 5-fold cross-validation over the photographs that are here (quick: one fold)."""
+    return _table("bade-celeba", {"CelebA, Attractive by Male": CELEBA}, quick, data_dir)
+
+
+def bade_tabular(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
+    """Adult by sex and by race, MEPS by race; 5 seeds (quick: two)."""
+    return _table("bade-tabular", TABULAR, quick, data_dir)
+
+
+def bade_utkface(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
+    """UTKFace: gender by race (five groups, our extension) and age group by gender."""
+    return _table("bade-utkface", UTKFACE, quick, data_dir)
+
+
+def bade_regression(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
+    """A number as target: crime by the share of Black residents, age by race. Ours; no source has figures."""
+    return _table("bade-regression", REGRESSION, quick, data_dir)
+
+
+def bade_figure2(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
+    """The paper's figure 2 on Adult by sex: artificial and residual bias against n %, with the rank correlation."""
+    told = _table("bade-figure2", {"Adult, sex": replace(TABULAR["Adult, sex"], laws=("inverse",))}, quick, data_dir)
+    curve = pd.DataFrame(told["rows"][-1]["valley"])
+    rho = float(curve["strength"].rank().corr(curve["artificial_bias"].rank()))  # Spearman
+    return told | {"metrics": told["metrics"] | {"spearman_artificial_bias": rho}}
+
+
+def _table(name: str, studies: dict[str, Study], quick: bool, data_dir: Path | str | None) -> dict[str, Any]:
+    start = time.perf_counter()
+    chosen = {what: study.quicker() if quick else study for what, study in studies.items()}
+    rows = [row for what, study in chosen.items() for row in rows_of(what, study, data_dir)]
+    yardstick = next(iter(chosen.values())).yardstick
+    best = max((row for row in rows if "reduction_above_floor" in row), key=lambda row: row["reduction_above_floor"])
+    return {
+        "table": name,
+        "unit": f"{yardstick.unit}; test split, 95 % t intervals over seeds (of folds: over folds)",
+        "rows": rows,
+        "metrics": {m: best["ours"][m]["mean"] for m in yardstick.measures}
+        | {"reduction": best["reduction_above_floor"]},
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def rows_of(what: str, study: Study, data_dir: Path | str | None) -> list[dict[str, Any]]:
+    """The untreated model, and BaDe by each law at the strength that validation chose."""
+    known, tell = catalogue.build(data_dir), study.yardstick
+    plain = trained(study, study.configs(known, "erm", {}, study.seeds), data_dir)
+    before, floor = _told(plain, tell), float(np.mean([one.floor for one in plain]))
+    rows: list[dict[str, Any]] = [
+        {"data": what, "method": "erm", "paper": _printed(study, "ERM"), "ours": before, "noise_floor": floor}
+    ]
+    say(f"{what}, erm: {_short(before, tell)}, noise floor {floor:.3g}")
+    for law in study.laws:
+        found = _valley(study, known, law, data_dir)
+        row = _chosen(found, before, floor, tell) | {"method": f"bade, law {law}"}
+        rows.append({"data": what, "paper": _printed(study, "BaDe"), **row})
+        say(f"{what}, {row['method']}: {_short(row['ours'], tell)}, {row['reduction_above_floor']:.0f} %")
+    return rows
+
+
+def _valley(study: Study, known: Any, law: str, data_dir: Path | str | None) -> dict[float, list[Result]]:
+    """Every strength of the path with the results of its seeds, all trained together."""
+    options = [{**study.method, **method_options(strength), "law": law} for strength in study.path]
+    results = trained(study, [c for own in options for c in study.configs(known, "bade", own, study.seeds)], data_dir)
+    return {s: results[i * study.seeds : (i + 1) * study.seeds] for i, s in enumerate(study.path)}
+
+
+def _chosen(found: dict[float, list[Result]], before: dict[str, Any], floor: float, tell: Yardstick) -> dict[str, Any]:
+    table = pd.DataFrame([row for strength, results in found.items() for row in _points(strength, results, tell)])
+    choice = calibration.choose(table, floor)
+    ours = _told(found[choice.value], tell)
+    above = [max(own[tell.gap]["mean"] - floor, 0.0) for own in (before, ours)]
+    change = ours[tell.performance]["mean"] - before[tell.performance]["mean"]
+    return {
+        "chosen": {"strength": choice.value, "alike": list(choice.alike), "edge": choice.edge},
+        "ours": ours,
+        "reduction_above_floor": 100 * (1 - above[1] / above[0]) if above[0] > 0 else float("nan"),
+        f"{tell.performance}_change": change,
+        "valley": [_step(strength, results, tell) for strength, results in found.items()],
+    }
+
+
+def _points(strength: float, results: Sequence[Result], tell: Yardstick) -> list[dict[str, float]]:
+    """Rows as `calibration.choose` wants them, one per seed."""
+    rows = []
+    for seed, result in enumerate(results):
+        row = {"lam": strength, "seed": float(seed)}
+        for stage in ("validation", "test"):
+            row[f"{stage}_gap"] = result.measured[stage][tell.gap]
+            row[f"{stage}_performance"] = tell.sign * result.measured[stage][tell.performance]
+        rows.append(row)
+    return rows
+
+
+def _step(strength: float, results: Sequence[Result], tell: Yardstick) -> dict[str, float]:
+    """One strength of the valley: means over seeds."""
+    ours, validation = _told(results, tell), _told(results, tell, "validation")
+    return {
+        "strength": strength,
+        **{name: ours[name]["mean"] for name in tell.measures},
+        f"{tell.gap}_sd": ours[tell.gap]["sd"],
+        **{f"validation_{name}": validation[name]["mean"] for name in (tell.gap, tell.performance)},
+        **{name: float(np.mean([one.said[name] for one in results])) for name in SAID},
+    }
+
+
+def trained(study: Study, configs: Sequence[RunConfig], data_dir: Path | str | None) -> list[Result]:
+    """All configurations, trained here."""
+    finals: list[dict[str, Event]] = [{} for _ in configs]
+    for events in fit(configs, data_dir=data_dir, live=False):
+        for i, event in events:
+            finals[i][event.stage] = event
+    return [_result(study, config, own, data_dir) for config, own in zip(configs, finals, strict=True)]
+
+
+def _result(study: Study, config: RunConfig, finals: dict[str, Event], data_dir: Path | str | None) -> Result:
+    tell, test = study.yardstick, finals["test"]
+    said = {
+        name: test.values[name] * (tell.factor if name != "agreement" else 1) for name in SAID if name in test.values
+    }
+    stages = ("validation", "test")
+    if tell is NUMBERS:
+        assert test.scores is not None
+        data = load(config.dataset, config.dataset_options, data_dir)
+        floor = regression_noise.noise_floor(regression.of_split(test.scores, data, "test"))[tell.gap]
+        return Result({s: {m: finals[s].values[m] for m in tell.measures} for s in stages}, said, floor)
+    counts = {s: C for s in stages if (C := finals[s].confusion) is not None}
+    measured = {s: metrics.evaluate(C, list(tell.measures)) for s, C in counts.items()}
+    floor = float(metrics.noise_floor(counts["test"])[tell.gap])
+    return Result(
+        {s: {m: tell.factor * float(v) for m, v in own.items()} for s, own in measured.items()},
+        said,
+        tell.factor * floor,
+    )
+
+
+def _told(results: Sequence[Result], tell: Yardstick, stage: str = "test") -> dict[str, Any]:
+    """Mean over seeds, t interval and single values of every measure."""
+    out: dict[str, Any] = {"seeds": len(results), "device": "cpu"}
+    for name in tell.measures:
+        values = np.array([one.measured[stage][name] for one in results])
+        over = metrics.over_seeds(values[:, None], 0.95, axis=0)
+        out[name] = {
+            **{part: float(getattr(over, part)[0]) for part in ("mean", "sd", "low", "high")},
+            "by_seed": values.round(4).tolist(),
+        }
+    return out
+
+
+def _printed(study: Study, method: str) -> dict[str, float] | None:
+    figures = study.paper.get(method)
+    return None if figures is None else {"odds": figures[0], "eacc": figures[1]}
+
+
+def _short(ours: dict[str, Any], tell: Yardstick) -> str:
+    return ", ".join(f"{name} {ours[name]['mean']:.4g}" for name in tell.measures)

@@ -1,0 +1,76 @@
+"""How strong an artificial bias has to be to cancel the real one: BaDe's injection rate, chosen on validation.
+
+Too little leaves the bias, too much turns it round, and where the floor of that valley lies depends on how well a
+network sees the group: it cannot be read off the counts (methods note, 5.5 calibration). So a sweep is trained and the
+rate is chosen afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from fairness_core.config import UserError
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `choose` found.
+
+    value: the trade-off value at the floor of the valley; smoothed: the validation gap there as the rule sees it;
+    alike: all whose gap is no larger than that of `value` by more than one standard error, so that no seed more or
+    less would be surprised by them; edge: is `value` the largest of the grid? Then the valley may go on beyond it. Gaps
+    and performances as in the points, means over `seeds`.
+    """
+
+    value: float
+    smoothed: float
+    alike: tuple[float, ...]
+    edge: bool
+    seeds: int
+    validation_gap: float
+    validation_performance: float
+    test_gap: float
+    test_performance: float
+
+
+def choose(points: pd.DataFrame, floor: float = 0.0) -> Choice:
+    """The value with the smallest validation gap, where every value's gap is averaged with its neighbours' (1 : 2 : 1,
+    at the ends 3 : 1): a valley is smooth, and what is jagged about it is chance.
+
+    points: rows of `sweep.points`, of one method: lam, seed, validation_gap, validation_performance, test_gap,
+    test_performance. The standard error is that of the difference to `value`, seed by seed; of one seed `floor`, the
+    gap that chance alone would show. UserError when no gap is defined.
+    """
+    known = points.dropna(subset=["validation_gap", "validation_performance"])
+    if known.empty:
+        raise UserError("No rate can be chosen: none of these runs has a gap on validation; train a sweep first.")
+    columns = ["validation_gap", "validation_performance", "test_gap", "test_performance"]
+    groups = known.groupby("lam")
+    table = groups[columns].mean().sort_index()
+    rates = table.index.to_numpy(dtype=np.float64)
+    means = {name: table[name].to_numpy(dtype=np.float64) for name in columns}
+    gap = means["validation_gap"]
+    padded = np.pad(gap, 1, mode="edge")
+    smoothed = (padded[:-2] + 2 * gap + padded[2:]) / 4
+    best = int(smoothed.argmin())
+    alike = gap <= gap[best] + _noise(known, rates, rates[best], floor)
+    return Choice(
+        value=float(rates[best]),
+        smoothed=float(smoothed[best]),
+        alike=tuple(map(float, rates[alike])),
+        edge=len(rates) > 1 and best == len(rates) - 1,
+        seeds=int(groups["seed"].nunique().min()),
+        **{name: float(values[best]) for name, values in means.items()},
+    )
+
+
+def _noise(known: pd.DataFrame, rates: np.ndarray, chosen: float, floor: float) -> np.ndarray:
+    """The standard error of every rate's difference to the chosen one, over the seeds that both have; (rates,). Seeds
+    share much of their training, so their differences vary less than they do."""
+    table = known.pivot_table(index="seed", columns="lam", values="validation_gap")
+    difference = table[rates].sub(table[chosen], axis=0)
+    errors: np.ndarray = (difference.std(ddof=1) / np.sqrt(difference.count())).to_numpy(dtype=np.float64)
+    return np.asarray(np.nan_to_num(errors, nan=floor))

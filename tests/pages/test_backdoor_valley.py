@@ -1,0 +1,116 @@
+"""Explain, BaDe: the valley of n % is the runs of the store; which rate is chosen, and what trains the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fairness_core import metrics
+from pages import backdoor_valley
+from tests.reading import blocks, decoded, notes, traces, words
+from tests.synthetic_backdoors import configured, fill_valley, finish
+
+
+@pytest.fixture
+def run(catalogue):
+    return configured(catalogue, rate=50.0)
+
+
+@pytest.fixture
+def pictures(catalogue):
+    return configured(catalogue, dataset="cmnist", rate=75.0)
+
+
+@pytest.fixture
+def untreated(catalogue):
+    return configured(catalogue, "erm")
+
+
+@pytest.fixture
+def valley(store, catalogue):
+    return fill_valley(store, catalogue)
+
+
+def test_the_valley_is_the_runs_that_differ_in_rate_and_seed_alone(open_page, store, catalogue, valley, untreated):
+    strangers = [configured(catalogue, exponent=1.5), configured(catalogue, dataset="cmnist"),
+                 configured(catalogue, "adversarial")]  # fmt: skip
+    for config in (*strangers, untreated):
+        finish(store, config)
+    at = open_page("explain.py", run=valley[0].id)
+    drawn = blocks(at)
+    told = traces(drawn["valley-residual"])
+    rates = [float(v) for v in catalogue["methods"]["bade"]["grid"]]
+    assert decoded(told["gap"]["x"]) == rates
+    C = store.confusions([c.id for c in valley], "test")
+    own = {r: [abs(float(metrics.evaluate(C[c.id], ["odds"])["odds"])) for c in valley
+               if c.method_options["rate"] == r] for r in rates}  # fmt: skip
+    assert decoded(told["gap"]["y"]) == pytest.approx([100 * np.mean(v) for v in own.values()])
+    assert len(decoded(told["runs:gap"]["x"])) == 33
+    artificial = decoded(traces(drawn["valley-artificial"])["artificial"]["y"])
+    assert artificial == pytest.approx([0.16 * r for r in rates])
+    assert "– – untreated, 1 seed" in notes(drawn["valley-residual"])
+    assert "3 seeds" in drawn["valley-residual"]["heading"]
+    assert not [b for b in at.button if b.key == "explain-valley-draw"]
+
+
+def test_the_chosen_rate_is_marked_and_said_with_its_rule(open_page, store, catalogue, valley):
+    at = open_page("explain.py", run=valley[-1].id)
+    own = backdoor_valley.gather(catalogue, store.run(valley[-1].id))
+    chosen = own.choice
+    assert chosen.value in (60.0, 70.0)
+    assert f"**Validation chooses n = {chosen.value:g} %**: there lies the floor of the valley" in words(at)
+    if len(chosen.alike) > 1:
+        assert "Within one standard error over seeds: n = " in words(at)
+    assert "(3 seeds, 11 rates)" in words(at)
+    assert "edge" not in words(at)
+    assert {"chosen on validation", "this run"} <= set(notes(blocks(at)["valley-residual"]))
+    assert f"This run injects n = 100 %; validation would choose n = {chosen.value:g} %" in words(at)
+    link = next(p.proto for p in at.get("page_link") if "Open the run" in p.proto.label)
+    config = store.run(link.query_string.removeprefix("run=")).config
+    assert (config.method_options["rate"], config.seed) == (chosen.value, valley[-1].seed)
+
+
+def test_an_edge_and_one_seed_are_said(open_page, store, catalogue):
+    made = [configured(catalogue, rate=rate) for rate in (0.0, 20.0, 40.0)]
+    for config in made:
+        finish(store, config)
+    at = open_page("explain.py", run=made[0].id)
+    assert "(1 seed, 3 rates)" in words(at)
+    assert "The smallest gap is at the edge: the valley may go on. Try higher rates." in words(at)
+    assert at.button(key="explain-valley-draw").label == "Complete the valley"
+
+
+def test_too_few_rates_are_trained_by_a_button_that_says_what_it_costs(open_page, store, catalogue, run):
+    finish(store, run)
+    at = open_page("explain.py", run=run.id)
+    assert "A rate is chosen once 3 rates are trained; so far there is one." in words(at)
+    assert at.button(key="explain-valley-draw").label == "Draw the valley"
+    assert "Trains 32 models (11 rates, 3 seeds)" in words(at)
+    assert "this run took 6 s, so about 3 min 28 s at most" in words(at)
+    at.button(key="explain-valley-draw").click().run()
+    table = store.runs(over="rate")
+    own = table[(table["method"] == "bade") & (table["status"] == "queued")]
+    assert len(own) == 32
+    assert set(own["lam"]) == set(catalogue["methods"]["bade"]["grid"])
+    assert set(own["seed"]) == {0, 1, 2}
+    assert (table["method"] == "erm").sum() == 3
+    assert store.run(run.id).status == "done"
+    assert "The valley: 1 of 33 models done" in str(at.get("progress")[0].proto.text)
+    assert len(store.claim(1)) == 3  # the untreated wait first; then all rates and seeds are one job
+    assert len(store.claim(1)) == 32
+    at.run()
+    at.button(key="explain-valley-stop").click().run()
+    assert not store.wanted(store.run(own["id"].iloc[0]).job)
+
+
+def test_pictures_get_few_rates_and_one_seed(open_page, store, pictures):
+    finish(store, pictures)
+    at = open_page("explain.py", run=pictures.id)
+    assert "Trains 4 models (5 rates, 1 seed)" in words(at)
+
+
+def test_the_valley_is_waited_for(store, catalogue, run):
+    finish(store, run)
+    other = configured(catalogue, rate=20.0, seed=4)
+    store.submit([other, configured(catalogue, exponent=2.0)])
+    assert backdoor_valley.waited_for(run) == [other.id]
