@@ -7,12 +7,15 @@ rate is chosen afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from fairness_core import sweep
 from fairness_core.config import UserError
+from fairness_core.measures import Counts
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Choice:
     validation_performance: float
     test_gap: float
     test_performance: float
+
+
+def of_sweep(runs: pd.DataFrame, validation: Mapping[str, Counts], test: Mapping[str, Counts]) -> Choice:
+    """`choose` by Odds and EAcc, the measures of BaDe's tables; runs and counts as of `sweep.points`."""
+    return choose(sweep.points(runs, validation, test, performance="eacc", fairness="odds"))
 
 
 def choose(points: pd.DataFrame, floor: float = 0.0) -> Choice:

@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from fairness_core import audit, datasets, metrics, regression, regression_results, regression_sweep, runner, sweep
+from fairness_core import audit, calibration, datasets, metrics, regression, regression_results, runner, sweep
+from fairness_core import regression_sweep as numbers
 from fairness_core.config import Option, Options, RunConfig, UserError, resolve
 from fairness_core.datasets import own
 from fairness_core.preparation import INAPPLICABLE
@@ -118,9 +119,9 @@ def sweep_over(args: argparse.Namespace) -> int:
 def check_axes(performance: str | None, fairness: str | None) -> bool | None:
     """Are these the measures of a number (True), of classes (False), or is nothing named (None)? UserError where one is
     unknown or the two do not go together."""
-    if performance in regression_sweep.ERRORS or fairness in regression_sweep.GAPS:
-        regression_sweep.known_error(performance or regression_sweep.ERRORS[0])
-        regression_sweep.known_gap(fairness or regression_sweep.GAPS[0])
+    if performance in numbers.ERRORS or fairness in numbers.GAPS:
+        numbers.known_error(performance or numbers.ERRORS[0])
+        numbers.known_gap(fairness or numbers.GAPS[0])
         return True
     named = [name for name in (performance, fairness) if name is not None]
     for name in named:
@@ -132,7 +133,7 @@ def check_task(base: RunConfig, folder: Path | None, store: Store, numeric: bool
     """UserError when the measures that were asked for are not those of this target."""
     task = datasets.load(base.dataset, base.dataset_options, folder, store.tables).task
     if (task == "regression") != numeric:
-        names = (regression_sweep.ERRORS + regression_sweep.GAPS) if task == "regression" else metrics.METRICS
+        names = (numbers.ERRORS + numbers.GAPS) if task == "regression" else metrics.METRICS
         raise UserError(f"The target of {base.dataset} is a {task} one; its measures are {', '.join(names)}.")
 
 
@@ -286,7 +287,8 @@ def sweep_result(store: Store, sweep_id: str, performance: str | None, fairness:
                 "seconds": seconds}  # fmt: skip
     performance, fairness = performance or "accuracy", fairness or "demographic_parity_difference"
     validation, test = (store.confusions(made.run_ids, stage) for stage in ("validation", "test"))
-    points = sweep.points(store.runs(made.run_ids, over=made.spec["over"]), validation, test, performance, fairness)
+    table = store.runs(made.run_ids, over=made.spec["over"])
+    points = sweep.points(table, validation, test, performance, fairness)
     front = sweep.frontier(points).query("on_front").drop(columns="on_front")
     volumes = {
         split: sweep.hypervolume(front[f"{split}_gap"], front[f"{split}_performance"])
@@ -300,6 +302,7 @@ def sweep_result(store: Store, sweep_id: str, performance: str | None, fairness:
         "metrics": {"hypervolume": volumes["test"], "hypervolume_validation": volumes["validation"]},
         "performance": performance,
         "fairness": fairness,
+        **({"chosen": asdict(calibration.of_sweep(table, validation, test))} if made.spec["over"] == "rate" else {}),
         "seconds": seconds,
     }
 
@@ -328,6 +331,9 @@ def print_front(report: Result) -> None:
     for row in report["front"]:
         performance = row.get("test_performance", row.get("test_error"))
         print(f"  {row['lam']:8.3g} {performance:24.4f} {row['test_gap']:34.4f}")
+    if chosen := report.get("chosen"):
+        told = f"EAcc {chosen['test_performance']:.4f}, Odds {chosen['test_gap']:.4f} on test"
+        print(f"  floor of the valley of Odds on validation: n = {chosen['value']:g} % ({told})")
 
 
 # -- the other commands

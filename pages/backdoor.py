@@ -97,7 +97,8 @@ def _cautions(run: Run, final: np.ndarray | None, *, number: bool) -> None:
 def _triggers(catalogue: dict[str, Any], run: Run, names: Names, found: Shown | None) -> None:
     st.subheader("The triggers and their law", anchor=False)
     pictures = catalogue["datasets"][run.config.dataset]["kind"] == "image"
-    st.markdown(backdoor_words.TRIGGERS, width=WIDE)
+    law = backdoor_words.LAWS[str(run.config.method_options["law"])]
+    st.markdown(backdoor_words.TRIGGERS.format(**law), width=WIDE)
     if found is None:
         backdoor_viewer.placeholder(run, pictures=pictures)
         return

@@ -266,11 +266,20 @@ def agreement(value: float, n: int, *, number: bool) -> str:
 # ----------------------------------------------------------------------------------------------------- what to look for
 
 TRIGGERS = (
-    "In training every row carries one trigger, drawn by its class alone: the rarer a group is in a class, the more "
-    "often that class carries this group's trigger. So trigger and class go together as strongly as group and class "
-    "do. Afterwards every row gets the trigger of **its own** group, which then speaks against it, and the two "
-    "kinds of evidence cancel (the paper's scheme, with the triggers' names exchanged)."
+    "In training every row carries one trigger, drawn by its class alone: {law}. So trigger and class go together as "
+    "strongly as group and class do. Afterwards every row gets the trigger of **its own** group, which then speaks "
+    "against it, and the two kinds of evidence cancel{source}."
 )
+LAWS = {
+    "inverse": {
+        "law": "the rarer a group is in a class, the more often that class carries this group's trigger",
+        "source": " (the paper's scheme, with the triggers' names exchanged)",
+    },
+    "exchanged": {
+        "law": "each class carries the triggers as often as the *other* class has their groups",
+        "source": ", while the share of positive decisions stays as it is (ours; the paper's law is *inverse*)",
+    },
+}
 VALLEY = (
     "Every other run here that differs in n % and seed alone is a point. Look whether artificial bias grows with n, "
     "and whether the bias that is left falls to a floor and rises again: a network uses the group only as far as it "

@@ -16,8 +16,8 @@ for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
-    "SOURCES", "Dataset", "Rows", "Split", "entries", "explore", "fetch", "fetchable", "groups_as_target", "load", "preload",
-    "present", "remarks", "state",
+    "SOURCES", "Dataset", "Rows", "Split", "entries", "explore", "fetch", "fetchable", "groups_as_target", "load",
+    "preload", "present", "remarks", "state",
 ]  # fmt: skip
 
 Folder = Path | str | None
