@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -69,6 +70,14 @@ def start(root: Path) -> Server:
     url = f"http://127.0.0.1:{port}"
     wait_for(lambda: _answers(url), f"The server did not start: {log.read_text()}")
     return Server(url, Store(root), root, process)
+
+
+def over_a_new_store(root: Path, catalogue: dict[str, Any]) -> Iterator[Server]:
+    """An app over a store that knows what exists and has no runs, for as long as a fixture lasts."""
+    Store(root).publish_catalogue(catalogue)
+    running = start(root)
+    yield running
+    running.stop()
 
 
 def _answers(url: str) -> bool:

@@ -22,12 +22,7 @@ CURVES = ".eq-id-r .js-plotly-plot"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, catalogue: dict[str, Any]) -> Iterator[Server]:
     """An app over a store with a run that this process trains, on paper."""
-    root = tmp_path_factory.mktemp("explain") / "runs"
-    store = Store(root)
-    store.publish_catalogue(catalogue)
-    running = served.start(root)
-    yield running
-    running.stop()
+    yield from served.over_a_new_store(tmp_path_factory.mktemp("explain") / "runs", catalogue)
 
 
 def report(store: Store, config: RunConfig, look: int) -> None:

@@ -21,12 +21,7 @@ VALLEY = ".eq-id-valley-residual .js-plotly-plot"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, catalogue: dict[str, Any]) -> Iterator[Server]:
     """An app over a store with runs that this process trains, on paper."""
-    root = tmp_path_factory.mktemp("backdoor") / "runs"
-    store = Store(root)
-    store.publish_catalogue(catalogue)
-    running = served.start(root)
-    yield running
-    running.stop()
+    yield from served.over_a_new_store(tmp_path_factory.mktemp("backdoor") / "runs", catalogue)
 
 
 def report(store: Store, config: RunConfig, look: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 import re
@@ -17,6 +16,7 @@ from fairness_core import costs, datasets, exhibits, metrics
 from fairness_core.config import Event
 from pages import adversarial_examples, twin_course, twin_viewer, twin_words
 from tests import pictures, synthetic_twins
+from tests.reading import blocks, decoded, sentence, traces, words
 from tests.synthetic_twins import configured
 
 
@@ -30,27 +30,8 @@ def untreated(catalogue):
     return configured(catalogue, "erm")
 
 
-def blocks(at: AppTest) -> dict[str, dict[str, Any]]:
-    """The blocks of every live component by their names."""
-    assert not at.exception
-    payloads = [json.loads(component.proto.json) for component in at.get("bidi_component")]
-    return {block["id"]: block for payload in payloads for block in payload["blocks"]}
-
-
-def sentence(at: AppTest) -> str:
-    return blocks(at)["sentence"]["frames"][0]
-
-
-def words(at: AppTest) -> str:
-    return "\n".join(e.value for kind in ("markdown", "caption", "warning", "error", "info") for e in getattr(at, kind))
-
-
 def gallery(at: AppTest) -> str:
     return next(e.proto.body for e in at.get("html") if "eq-twins" in e.proto.body)
-
-
-def traces(block: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {trace["meta"]: trace for trace in block["figure"]["data"]}
 
 
 # --------------------------------------------------------------------------------------------------------- which run
@@ -239,13 +220,6 @@ def test_the_curves_are_the_looks_of_the_run(open_page, store, robust):
     bias = [float(metrics.evaluate(C, ["bias_mean"])["bias_mean"]) for C in live["confusion"]]
     assert decoded(traces(drawn["bias"])[f"points:{robust.id}"]["y"]) == pytest.approx([100 * b for b in bias])
     assert "chance 50%" in json.dumps(drawn["r"]["figure"]["layout"])
-
-
-def decoded(values: Any) -> list[float]:
-    """Numbers of a figure in JSON, where plotly packs long arrays."""
-    if isinstance(values, dict):
-        return np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"]).tolist()
-    return list(values)
 
 
 def test_other_runs_are_laid_over_it_with_a_look_of_their_own(open_page, store, catalogue, robust):
