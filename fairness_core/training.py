@@ -55,8 +55,7 @@ class Learner:
     """What a recipe's step works on.
 
     lam: (R,), the trade-off of each replica; group_shares: (classes, groups), P(y, s) in the training split; memory:
-    what the recipe's `begin` made; epoch and phase: the present ones, from 0; the
-    epoch is counted anew in every phase.
+    what the recipe's `begin` made; epoch and phase: the present ones, from 0; epochs are counted anew in every phase.
     """
 
     model: Player
@@ -192,7 +191,7 @@ def train(job: Job) -> Training:
             if job.live:
                 yield live_events(job, live, means, step, steps)
             sums, since = {}, 0
-        if best:
+        if best and learner.phase == len(ends) - 1:  # what an earlier phase trains is not the result
             best.look(step)
     recipe.end(learner)
     if best:

@@ -350,9 +350,10 @@ class BaDe(InProcessing):
             marks = torch.einsum("b,bkr->kr", share, torch.stack(flips).double())
             told |= {"student_flips": marks[:-1].amax(0), "control_flips": marks[-1]}
         said = [{name: float(values[r]) for name, values in told.items()} for r in range(replicas)]
+        if stage != "test":
+            return [(one, None) for one in said]
         memory.shown = False
-        kept = [law | {"views": C[r]} | self._pictures(memory, r) for r, law in enumerate(memory.laws)]
-        return [(one, kept[r] if stage == "test" else None) for r, one in enumerate(said)]
+        return [(one, memory.laws[r] | {"views": C[r]} | self._pictures(memory, r)) for r, one in enumerate(said)]
 
 
 def widened(network: Classifier, extra: int, seed: int) -> Classifier:

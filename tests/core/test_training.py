@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from fairness_core.batches import minibatches, task_loss
+from fairness_core.batches import Batch, minibatches, task_loss
 from fairness_core.config import Budget
 from fairness_core.methods import METHODS
+from fairness_core.methods.erm import ERM
 from fairness_core.models import MLP
 from fairness_core.training import (
     Job,
+    Learner,
     batches,
     evaluation_steps,
     schedule,
@@ -120,3 +122,20 @@ def test_the_best_weights_on_validation_are_kept_and_never_do_worse_there() -> N
         made.learner.model.net.training = False
         losses.append(task_loss(made.learner.model.net(batch.x), batch).detach())
     assert (losses[1] < losses[0]).all()
+
+
+def test_the_best_weights_are_those_of_the_last_phase() -> None:
+    class Ruined(ERM):
+        phases = (1.0, 1.0)
+
+        def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
+            if learner.phase == 0:
+                return super().update(learner, batch, progress)
+            learner.model.net.flat.zero_()
+            return {"loss": torch.zeros(1)}
+
+    made = job([0], Budget(epochs=3, batch_size=64, select="validation_loss"))
+    made.recipes = [Ruined()]
+    for _ in train(made):
+        pass
+    assert not made.learner.model.net.flat.any()
