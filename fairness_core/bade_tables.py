@@ -122,7 +122,7 @@ TABULAR = {
 CELEBA = Study(
     "celeba", {"target": "Attractive", "sensitive": "Male", "size": 48},
     {"ERM": (25.83, 75.92), "BaDe": (2.79, 77.95)},
-    (60.0, 80.0, 100.0), ("inverse",), "small_cnn", SMALL, {"epochs": 8, "batch_size": 64}, folds=True,
+    (80.0, 100.0, 120.0, 150.0), ("inverse",), "small_cnn", SMALL, {"epochs": 8, "batch_size": 64}, folds=True,
 )  # fmt: skip
 FACES = {"epochs": 6, "batch_size": 64}
 UTKFACE = {
