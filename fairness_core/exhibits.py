@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from fairness_core.config import Exhibit
+
+TOLD = "told."
 
 
 def save(folder: Path, step: int, exhibit: Exhibit) -> None:
@@ -31,6 +33,16 @@ def load(folder: Path, step: int) -> Mapping[str, np.ndarray]:
     """What was shown after `step`; empty when there is no such file or it is damaged."""
     try:
         return dict(load_file(folder / f"{step:09d}.safetensors"))
+    except (OSError, SafetensorError):
+        return {}
+
+
+def told(path: Path) -> Mapping[str, np.ndarray]:
+    """The arrays "told...." of a file, by the rest of their names, without reading the others."""
+    try:
+        with safe_open(path, "np") as file:
+            names = [name for name in file.keys() if name.startswith(TOLD)]  # noqa: SIM118  (it cannot be iterated)
+            return {name.removeprefix(TOLD): file.get_tensor(name) for name in names}
     except (OSError, SafetensorError):
         return {}
 

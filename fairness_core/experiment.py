@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from fairness_core.config import Budget, RunConfig, UserError, complete, controls_of, split_method
+from fairness_core import vae
+from fairness_core.codes import Coded
+from fairness_core.config import Budget, Event, RunConfig, UserError, complete, controls_of, split_method
 from fairness_core.datasets import Dataset, load
-from fairness_core.methods import METHODS, InProcessing, PostHoc, PreProcessing
+from fairness_core.methods import METHODS, InProcessing, Latent, PostHoc, PreProcessing
 from fairness_core.models import MODELS
-from fairness_core.training import Events, Job, Training, train
+from fairness_core.training import Events, Job, Training, phase_ends, train
 
 STACK_SIZE = 24  # replicas trained as one; more would no longer fit the processor's cache
 Fit = Generator[Events, None, list[nn.Module]]
@@ -30,6 +32,7 @@ def fit(
     tables: Path | str | None = None,
     weights: Callable[[str], Path] | None = None,
     starts: Mapping[str, nn.Module] | None = None,
+    encoders: Path | None = None,
     live: bool = True,
     dtype: torch.dtype = torch.float32,
 ) -> Fit:
@@ -39,8 +42,8 @@ def fit(
     the stacks take turns on the processor's cores, so that all of them advance together. `live=False` reports only the
     final results. Closing the generator stops training. data_dir: where published data lie; tables: the folder of the
     user's own (see datasets.load). The trained models that some configurations start from, by id, are taken from
-    `starts`, else read from the files `weights(id)`, else trained here first. UserError when a method cannot handle the
-    target.
+    `starts`, else read from the files `weights(id)`, else trained here first. encoders: the folder of kept autoencoders
+    (codes.py). UserError when a method cannot handle the target.
     """
     data = [load(c.dataset, c.dataset_options, data_dir, tables) for c in configs]
     for config, loaded in zip(configs, data, strict=True):
@@ -53,14 +56,84 @@ def fit(
             given[config.start.id] = (
                 trained(config.start, loaded, path) if path else _now(config.start, data_dir, tables, dtype)
             )
+    if issubclass(METHODS[configs[0].method], Latent):
+        return _on_codes(configs, data, encoders, live, dtype)
+    return _in_stacks(configs, data, given, live, dtype)
+
+
+def _in_stacks(
+    configs: Sequence[RunConfig],
+    data: Sequence[Dataset],
+    starts: Mapping[str, nn.Module],
+    live: bool,
+    dtype: torch.dtype,
+) -> Fit:
+    """Plan the stacks and train them in turns."""
     stacks = plan(configs, [d.train.x.shape[1:] for d in data], [(len(d.train), id(d.train.y)) for d in data])
     stop = threading.Event()
     trainings = [
-        (rows, _start([configs[i] for i in rows], [data[i] for i in rows], given, live, dtype, stop)) for rows in stacks
+        (rows, _start([configs[i] for i in rows], [data[i] for i in rows], starts, live, dtype, stop))
+        for rows in stacks
     ]
     at_once = min(cores(), len(trainings))
     threads = cores() // at_once if data[0].train.x.ndim > 2 else 1
     return _take_turns(trainings, len(configs), stop, at_once, threads)
+
+
+def _on_codes(
+    configs: Sequence[RunConfig], data: Sequence[Dataset], encoders: Path | None, live: bool, dtype: torch.dtype
+) -> Fit:
+    """First every autoencoder that the configurations need and that is not kept, once each, then the runs on codes; a
+    run's steps are those of both."""
+    recipes: list[Latent] = [METHODS[c.method](**c.method_options) for c in configs]
+    groups: dict[tuple[int, vae.Settings, str], list[int]] = {}
+    for i, (recipe, own) in enumerate(zip(recipes, data, strict=True)):
+        groups.setdefault((id(own), recipe.settings, recipe.code), []).append(i)
+    coded: list[Dataset] = list(data)
+    first = [0] * len(configs)
+    for rows in groups.values():
+        recipe, own = recipes[rows[0]], data[rows[0]]
+        steps = phase_ends(Budget(**configs[rows[0]].training), len(own.train), recipe.phases)[-1]  # type: ignore[arg-type]
+        made = yield from _coding(recipe, own, encoders, rows if live else [], steps)
+        for i in rows:
+            coded[i], first[i] = made, 0 if made.reused else recipe.settings.steps
+    training = _in_stacks(configs, coded, {}, live, dtype)
+    try:
+        while True:
+            events = next(training)
+            yield [(i, replace(e, step=e.step + first[i], of=e.of + first[i])) for i, e in events]
+    except StopIteration as done:
+        networks: list[nn.Module] = done.value
+        return networks
+    finally:
+        training.close()
+
+
+def _coding(
+    recipe: Latent, data: Dataset, encoders: Path | None, tell: list[int], steps: int
+) -> Generator[Events, None, Coded]:
+    """The data in codes, while events say how far the autoencoder is; `steps` follow."""
+    coding = recipe.coded(data, encoders)
+    threads = cores() if data.train.x.ndim > 2 else 1
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+        try:
+            while True:
+                found = pool.submit(_next, coding).result()
+                if isinstance(found, Coded):
+                    return found
+                event = Event("training", found[0], recipe.settings.steps + steps, found[1])
+                yield [(i, event) for i in tell]
+        finally:
+            coding.close()
+
+
+def _next(coding: Generator[tuple[int, vae.Losses], None, Coded]) -> tuple[int, vae.Losses] | Coded:
+    """The next losses of an autoencoder, or the codes when it is trained."""
+    try:
+        return next(coding)
+    except StopIteration as done:
+        coded: Coded = done.value
+        return coded
 
 
 def trained(config: RunConfig, data: Dataset, path: Path) -> nn.Module:
@@ -165,15 +238,22 @@ def _start(
     dtype: torch.dtype,
     stop: threading.Event,
 ) -> Training:
-    models = [
-        starts[c.start.id] if c.start else MODELS[c.model](**c.model_options).build(d, c.seed)
-        for c, d in zip(configs, data, strict=True)
-    ]
     methods = [METHODS[c.method](**c.method_options) for c in configs]
+    models = [
+        starts[c.start.id] if c.start else _untrained(c, method, d)
+        for c, method, d in zip(configs, methods, data, strict=True)
+    ]
     budget = Budget(**configs[0].training)  # type: ignore[arg-type]
     if not isinstance(methods[0], InProcessing):
         return _alone(methods[0].fit(models[0], data[0], configs[0]))
     return train(Job(methods, models, [c.seed for c in configs], data, budget, live, dtype, stop))
+
+
+def _untrained(config: RunConfig, method: Any, data: Dataset) -> nn.Module:
+    if isinstance(method, Latent):
+        return method.network(data, config.seed)
+    network: nn.Module = MODELS[config.model](**config.model_options).build(data, config.seed)
+    return network
 
 
 def _alone(training: Generator) -> Training:  # type: ignore[type-arg]

@@ -267,6 +267,15 @@ class Store(Jobs):
         """The folder of the tables that users have added (datasets/own.py)."""
         return self.root / "tables"
 
+    @property
+    def encoders(self) -> Path:
+        """The folder of the autoencoders that runs share, each with the codes of its rows (codes.py)."""
+        return self.root / "encoders"
+
+    def encoder(self, key: str) -> Mapping[str, np.ndarray]:
+        """What is told of a kept autoencoder (codes.py, `told`); empty if it is not there."""
+        return exhibits.told(self.encoders / f"{key}.safetensors")
+
     def weights_path(self, run_id: str) -> Path:
         """Where the run's trained weights lie (safetensors) once it is done."""
         return self.root / "weights" / f"{run_id}.safetensors"

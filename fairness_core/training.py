@@ -99,7 +99,7 @@ class Recipe(Protocol):
         """One gradient step of every replica; named losses, each (R,)."""
 
     def shown(self, learner: Learner, batch: Batch) -> Tensor:
-        """The logits that a live evaluation counts."""
+        """The logits that evaluations count, live and at the end."""
 
     def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
         """Diagnostics on the live sample, each (R,)."""
@@ -112,6 +112,9 @@ class Recipe(Protocol):
 
     def inspect(self, learner: Learner, stage: str) -> Sequence[Finding]:
         """What else is to be said of a whole split at the end, per replica; () for nothing."""
+
+    def finished(self, learner: Learner, replica: int, network: nn.Module) -> nn.Module:
+        """The module x -> logits that people get, made of a replica's trained network."""
 
 
 @dataclass
@@ -199,7 +202,7 @@ def train(job: Job) -> Training:
     guard.restore()
     for stage in ("validation", "test"):
         yield final_events(job, stage, steps, guard)
-    return [in_units(net.network(r), job.scale) for r in range(len(net))]
+    return [recipe.finished(learner, r, in_units(net.network(r), job.scale)) for r in range(len(net))]
 
 
 def in_units(network: nn.Module, scale: Scale) -> nn.Module:
@@ -312,7 +315,7 @@ def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:
     counts, scores = [], []
     with evaluating(net):
         for batch in in_parts(job, splits):
-            logits = net(batch.x)
+            logits = job.recipes[0].shown(job.learner, batch)
             counts.append(confusions(logits, batch, data, job.scale))
             if data.task == "binary":
                 scores.append(torch.sigmoid(logits[:, 0]).float().numpy())

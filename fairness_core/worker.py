@@ -120,7 +120,12 @@ def train(
         first = configs[0]  # the others differ in seed and λ
         data = _judged(first, datasets.load(first.dataset, first.dataset_options, data_dir, store.tables))
         store.describe(ids, _names(data), job=job)
-        where = {"data_dir": data_dir, "tables": store.tables, "weights": store.weights_path}
+        where = {
+            "data_dir": data_dir,
+            "tables": store.tables,
+            "weights": store.weights_path,
+            "encoders": store.encoders,
+        }
         modules = _train(reporter, configs, newest, where, fit, on_event)
         reporter.close()
         if not reporter.stopped:

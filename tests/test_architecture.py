@@ -24,16 +24,17 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             {"config", "palette", "processes", "balance", "costs", "trigger_law"},
-            {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "vae", "cyclegan"},
+            {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "cyclegan"},
             {"models", "jobs", "intervals", "dense", "batches", "scores"},
-            {"store", "metrics", "regression", "stack"},
+            {"store", "metrics", "regression", "stack", "vae"},
             {"optimizer", "outcomes", "figures", "audit", "evaluation", "associations", "health", "imbalance"}
             | {"regression_noise", "few_shot"},
-            {"thresholds", "preparation", "flips", "teacher_views"},
+            {"thresholds", "preparation", "flips", "teacher_views", "codes"},
             {"keeping", "backdoors"},
             {"training", "data_figures", "strategies", "postprocessing", "quantile_trees"},
             {"posthoc", "figures_after", "threshold_figures", "twins", "probes", "regression_figures"},
-            {"critics", "attack_budget", "fillers"},
+            {"critics", "attack_budget", "fillers", "foci"},
+            {"latent_views"},
             {"methods", "sweep", "attribute_figures", "aeda_figures", "switch_figures", "few_shot_figures"}
             | {"backdoor_figures"},
             {"experiment", "catalogue", "regression_sweep", "calibration"},

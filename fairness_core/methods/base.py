@@ -11,18 +11,20 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from fairness_core import codes, vae
 from fairness_core.batches import Batch, row_losses, task_loss
 from fairness_core.config import Budget, Event, Exhibit, RunConfig, control
 from fairness_core.datasets import Dataset, Split, groups_as_target
 from fairness_core.metrics import EPSILON
-from fairness_core.models import Classifier, dense, n_logits, seeded
+from fairness_core.models import MLP, Classifier, dense, n_logits, seeded
 from fairness_core.thresholds import KINDS, MEASURES, Objective
-from fairness_core.training import Finding, Job, Learner, train
+from fairness_core.training import Finding, Job, Learner, phase_ends, train
 
 FAMILIES = ("untreated", "in", "intra", "post", "pre", "experiment")  # what a method changes; an experiment: nothing
 STARTS = ("erm", *(f"adversarial{kind}" for kind in ("", "_grl", "_zhang")), "parity")  # whose models are treated
@@ -105,6 +107,9 @@ class InProcessing(ABC):
     def inspect(self, learner: Learner, stage: str) -> Sequence[Finding]:
         return ()
 
+    def finished(self, learner: Learner, replica: int, network: nn.Module) -> nn.Module:
+        return network
+
     def fit(self, model: nn.Module, data: Dataset, run: RunConfig) -> Generator[Event, None, nn.Module]:
         budget = Budget(**run.training)  # type: ignore[arg-type]
         networks = yield from _events(Job([self], [model], [run.seed], [data], budget))
@@ -131,6 +136,82 @@ class PreProcessing(InProcessing):
         loss = task_loss(learner.model.net(batch.x), batch)
         learner.model.descend(loss)
         return {"loss": loss.detach()}
+
+
+@dataclass(frozen=True)
+class Latent(InProcessing):
+    """A debiaser whose network reads the codes of an autoencoder (codes.py), which is trained before and without it.
+
+    Its steps see codes as if they were a table: the job's data are codes.Coded. The network of the run's settings is
+    not used, since it would read rows; `hidden` says what reads the codes.
+    """
+
+    hidden: str = control("64-64", help="Neurons of the hidden layers of what reads the code, joined by hyphens.")
+    size: int = control(10, 2, 256, symbol="z", help="Numbers in the code of a row.")
+    vae_steps: int = control(
+        3000, 1, 1_000_000, help="Gradient steps of the autoencoder, which is trained once and kept.", group="advanced"
+    )
+    vae_lr: float = control(1e-3, 1e-6, 1.0, help="Adam's learning rate for the autoencoder.", group="advanced")
+    vae_seed: int = control(
+        0, 0, 2**31 - 1, help="Seed of the autoencoder, which runs of all seeds share.", group="advanced"
+    )
+    code: str = control(
+        "mean",
+        choices=("mean", "sample"),
+        help="The code of a row: the mean of its posterior, or one sample of it, drawn once (as DVGE's code does).",
+        group="advanced",
+    )
+
+    @property
+    @abstractmethod
+    def settings(self) -> vae.Settings:
+        """Of the autoencoder."""
+
+    def coded(self, data: Dataset, folder: Path | None = None) -> Generator[tuple[int, vae.Losses], None, codes.Coded]:
+        """The data in codes; see codes.coded. The autoencoder is kept in `folder`, if there is one."""
+        return codes.coded(data, self.settings, self.code, folder)
+
+    def network(self, data: Dataset, seed: int) -> nn.Module:
+        """An untrained network that reads the codes `data`."""
+        return MLP(self.hidden).build(data, seed)
+
+    def fit(self, model: nn.Module, data: Dataset, run: RunConfig) -> Generator[Event, None, nn.Module]:
+        budget, first = Budget(**run.training), self.settings.steps  # type: ignore[arg-type]
+        of = first + phase_ends(budget, len(data.train), self.phases)[-1]
+        coding = self.coded(data)
+        try:
+            while True:
+                step, losses = next(coding)
+                yield Event("training", step, of, losses)
+        except StopIteration as done:
+            coded: codes.Coded = done.value
+        finally:
+            coding.close()
+        training = _events(Job([self], [self.network(coded, run.seed)], [run.seed], [coded], budget))
+        try:
+            while True:
+                event = next(training)
+                yield replace(event, step=first + event.step, of=first + event.of)
+        except StopIteration as done:
+            return done.value[0]  # type: ignore[no-any-return]
+        finally:
+            training.close()
+
+    def finished(self, learner: Learner, replica: int, network: nn.Module) -> nn.Module:
+        data = learner.memory.job.data[replica]
+        return network if getattr(data, "encoder", None) is None else Decided(data.encoder, network)
+
+
+class Decided(nn.Module):
+    """Rows -> codes (their means) -> logits."""
+
+    def __init__(self, encoder: nn.Module, network: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.network = copy.deepcopy(encoder), network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(self.encoder(x))
+        return logits
 
 
 @dataclass(frozen=True)
