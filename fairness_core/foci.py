@@ -21,7 +21,7 @@ from fairness_core.optimizer import Adam
 from fairness_core.stack import Stack
 from fairness_core.training import Job, batches, in_parts, total_steps
 
-NORMALISATIONS = ("l2", "none")
+NORMALISATIONS = ("none", "l2")
 LEAST = 1e-12
 
 
@@ -63,6 +63,10 @@ class Sensitive:
             logits, truth = net.fixed()(batch.x), self.labels(batch.s, a)
             told.append(balanced_accuracy(decided(logits), truth, self.attributes.levels[a]))
         return torch.stack(told).mean(0)
+
+    def of(self, replica: int) -> tuple[Stack, ...]:
+        """The classifiers of one replica, frozen."""
+        return tuple(net.only(replica if len(net) > 1 else 0) for net in self.nets)
 
     def labels(self, s: Tensor, attribute: int) -> Tensor:
         """The attribute of rows of the groups s."""

@@ -7,7 +7,7 @@ origin show only what concerns codes.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,7 @@ class Look:
     batch: Batch
     classifiers: Sensitive
     net: Stack
+    _valid: dict[int, Arrays] = field(default_factory=dict)  # by stream of rows: replicas of one seed share classifiers
 
     @cached_property
     def z(self) -> Tensor:
@@ -93,23 +94,28 @@ class Look:
         """The focus-validity test: balanced accuracy of the sensitive classifiers when the k numbers with the largest
         focus are replaced by their `means`, and with k random ones: validity_focus, validity_random,
         validity_random_sd, (size + 1,) each, for k = 0, 1, ..."""
-        at = r if len(self.classifiers.nets[0]) > 1 else 0
+        stream = r if len(self.classifiers.nets[0]) > 1 else 0
+        if stream not in self._valid:
+            self._valid[stream] = self._validity(r, means)
+        return self._valid[stream]
+
+    def _validity(self, r: int, means: Tensor) -> Arrays:
         z, s = self.z[r], self._own(self.batch.s, r)
         order = self.sensitive[r].abs().mean(1).argsort(descending=True)
         rng = np.random.default_rng(0)
         orders = [order, *(torch.from_numpy(rng.permutation(len(z))) for _ in range(RANDOM_ORDERS))]
-        found = np.array([self._without(own, z, s, means, at) for own in orders], np.float32)
+        found = np.array([self._without(own, z, s, means, r) for own in orders], np.float32)
         chance = found[1:]
         return {"validity_focus": found[0], "validity_random": chance.mean(0), "validity_random_sd": chance.std(0)}
 
-    def _without(self, order: Tensor, z: Tensor, s: Tensor, means: Tensor, at: int) -> list[float]:
+    def _without(self, order: Tensor, z: Tensor, s: Tensor, means: Tensor, r: int) -> list[float]:
         masked = z.unsqueeze(0).repeat(len(z) + 1, 1, 1)  # one copy per k
         for k in range(1, len(z) + 1):
             masked[k, order[:k]] = means[order[:k], None]
         rows = masked.transpose(1, 2).flatten(0, 1)  # ((size + 1) rows, size)
         told = []
-        for a, net in enumerate(self.classifiers.nets):
-            logits = net.fixed()(rows)[at]
+        for a, net in enumerate(self.classifiers.of(r)):
+            logits = net(rows)[0]
             logits = logits.view(len(logits), len(masked), -1).transpose(0, 1)  # (size + 1, outputs, rows)
             levels = self.classifiers.attributes.levels[a]
             told.append(balanced_accuracy(decided(logits), self.classifiers.labels(s, a), levels))
@@ -141,15 +147,12 @@ def flips(at: Look, r: int, along: Tensor) -> np.ndarray:
     """Share of rows whose decision changes when the code is pushed: float32 (pushes, 2), of the sensitive classifiers
     and of the model."""
     step = along / along.norm(dim=0, keepdim=True).clamp(min=LEAST)
-    here = r if len(at.classifiers.nets[0]) > 1 else 0
+    nets = [at.net.only(r), *at.classifiers.of(r)]
+    before = [decided(net(at.z[r].t())) for net in nets]
     shares = []
     for push in PUSHES:
         rows = (at.z[r] + push * step).t()
-        groups = [
-            (decided(net.fixed()(rows)[here : here + 1]) != decided(net.fixed()(at.z[r].t())[here : here + 1]))
-            for net in at.classifiers.nets
-        ]
-        task = decided(at.net.fixed()(rows)[r : r + 1]) != decided(at.net.fixed()(at.z[r].t())[r : r + 1])
+        task, *groups = [decided(net(rows)) != old for net, old in zip(nets, before, strict=True)]
         shares.append([float(torch.stack(groups).any(0).double().mean()), float(task.double().mean())])
     return np.array(shares, np.float32)
 
@@ -174,7 +177,7 @@ def _rows_of(data: Coded, encoder: vae.VAE, at: Look, r: int) -> Arrays:
         out[f"saliency_{name}"] = saliency(encoder, _answers(at, r, name), vae.as_numbers(x[rows]))
     if not pictures:
         return out | {"columns": np.frombuffer(json.dumps(data.source.features).encode(), np.uint8).copy()}
-    decision = decided(at.net.fixed()(at.z[r][:, rows].t())[r : r + 1])[0]
+    decision = decided(at.net.only(r)(at.z[r][:, rows].t()))[0]
     out |= {"pictures": as_bytes(vae.as_numbers(x[rows])).numpy(), "decision": decision.numpy()}
     return out | {"truth": data.test.y[rows.numpy()], "group": data.test.s[rows.numpy()]}
 
@@ -190,13 +193,12 @@ def _chosen(data: Coded, most: int) -> Tensor:
 
 def _answers(at: Look, r: int, name: str) -> Any:
     """codes (n, size) -> the logit of what is predicted, (n,), summed over sensitive attributes."""
-    here = r if len(at.classifiers.nets[0]) > 1 else 0
-    nets = [(at.net, r)] if name == "task" else [(net, here) for net in at.classifiers.nets]
+    nets = (at.net.only(r),) if name == "task" else at.classifiers.of(r)
 
     def answer(z: Tensor) -> Tensor:
         total = torch.zeros(len(z))
-        for net, replica in nets:
-            logits = net.fixed()(z.to(at.z.dtype))[replica]
+        for net in nets:
+            (logits,) = net(z.to(at.z.dtype))
             total = total + (logits[0].abs() if len(logits) == 1 else logits.amax(0)).float()
         return total
 

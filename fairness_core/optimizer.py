@@ -9,21 +9,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
-
-from fairness_core.stack import Stack
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
 
+class Weights(Protocol):
+    """Weights as leaf tensors that are all views of one vector, as a Stack holds them."""
+
+    flat: Tensor
+
+    @property
+    def leaves(self) -> list[Tensor]: ...
+
+
 class Adam:
     """Kingma and Ba, ICLR 2015, with the L2 penalty added to the gradient; `lr` may be changed between steps."""
 
-    def __init__(self, net: Stack, lr: float, weight_decay: float = 0.0) -> None:
-        self.lr, self.weight_decay, self.steps = lr, weight_decay, 0
+    def __init__(self, net: Weights, lr: float, weight_decay: float = 0.0, betas: tuple[float, float] = BETAS) -> None:
+        self.lr, self.weight_decay, self.betas, self.steps = lr, weight_decay, betas, 0
         self._leaves, self._flat = net.leaves, net.flat
         self._mean, self._square = torch.zeros_like(net.flat), torch.zeros_like(net.flat)
         self._grad, self._scratch = torch.empty_like(net.flat), torch.empty_like(net.flat)
@@ -40,7 +48,7 @@ class Adam:
         g = torch.cat(grads, out=self._grad)
         if self.weight_decay:
             g.add_(self._flat, alpha=self.weight_decay)
-        first, second = BETAS
+        first, second = self.betas
         self._mean.lerp_(g, 1 - first)
         self._square.mul_(second).addcmul_(g, g, value=1 - second)
         spread = torch.sqrt(self._square, out=self._scratch)

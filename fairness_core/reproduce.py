@@ -20,6 +20,7 @@ from fairness_core.bade_tables import bade_celeba, bade_figure2, bade_regression
 from fairness_core.config import Event, Option, RunConfig, resolve
 from fairness_core.datasets import load
 from fairness_core.datasets.celeba import AEDA_TARGETS
+from fairness_core.dvge_tables import dvge_celeba, dvge_german
 from fairness_core.experiment import fit
 from fairness_core.intra_tables import intra_table1, intra_tabular
 
@@ -163,6 +164,8 @@ TABLES: dict[str, Table] = {
     "bade-utkface": bade_utkface,
     "bade-regression": bade_regression,
     "bade-figure2": bade_figure2,
+    "dvge-celeba": dvge_celeba,
+    "dvge-german": dvge_german,
     "intra-tabular": intra_tabular,
     "intra-table1": intra_table1,
     "aif360-adult": aif360_adult,

@@ -67,6 +67,13 @@ class Stack:
         view.buffers = copy.deepcopy(self.buffers) if copied else self.buffers
         return view
 
+    def only(self, replica: int) -> Stack:
+        """One replica of this stack, in evaluation mode with its weights as constants, as a stack of one."""
+        view = self.fixed()
+        view.parameters = {name: p[replica : replica + 1] for name, p in view.parameters.items()}
+        view.buffers = [self.buffers[replica]]
+        return view
+
     def __call__(self, x: Tensor) -> Tensor:
         if not self._dense:
             return self.head(self.features(x))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fairness_core.models import seeded
+from fairness_core.optimizer import Adam
 
 KINDS = ("vanilla", "beta", "factor", "ffvae")
 CHANNELS = (32, 32, 64, 64)  # of the halving convolutions, as many as the picture allows
@@ -25,7 +26,6 @@ DENSE = (64, 32)  # neurons of a table's encoder
 LAST = 256  # neurons between convolutions and code
 LEAST_PIXELS = 12
 DISCRIMINATOR = 256  # neurons of each of its three layers; 1,000 and five in the papers' code
-BETAS = (0.9, 0.999)
 DISCRIMINATOR_BETAS = (0.5, 0.9)
 PART = 256  # rows coded at once
 REPORTS = 20  # per training
@@ -189,12 +189,12 @@ def train(
     attributes: int64 (n, A), the sensitive attributes, and how many `levels` each has: only ffvae looks at them.
     """
     stream = torch.Generator().manual_seed(settings.seed)
-    optimizer = torch.optim.Adam(net.parameters(), settings.lr, BETAS)
+    optimizer = Adam(Flat(net), settings.lr)
     with seeded(settings.seed + 1):
         layers = _chain((settings.size, *[DISCRIMINATOR] * 3))
         layers = [nn.LeakyReLU(0.2) if isinstance(layer, nn.ReLU) else layer for layer in layers]
         critic = nn.Sequential(*layers, nn.Linear(DISCRIMINATOR, 1))
-    of_critic = torch.optim.Adam(critic.parameters(), settings.lr / 10, DISCRIMINATOR_BETAS)
+    of_critic = Adam(Flat(critic), settings.lr / 10, betas=DISCRIMINATOR_BETAS)
     sums: Losses = {}
     since, every = 0, max(1, settings.steps // REPORTS)
     for step in range(1, settings.steps + 1):
@@ -229,6 +229,16 @@ def train(
         if step % every == 0 or step == settings.steps:
             yield step, {name: value / since for name, value in sums.items()}
             sums, since = {}, 0
+
+
+class Flat:
+    """A module's weights as one vector, of which they become views: what Adam moves."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.leaves: list[Tensor] = list(module.parameters())
+        self.flat = torch.cat([p.detach().flatten() for p in self.leaves])
+        for p, piece in zip(self.leaves, torch.split(self.flat, [p.numel() for p in self.leaves]), strict=True):
+            p.data = piece.view(p.shape)
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -26,21 +26,21 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"config", "palette", "processes", "balance", "costs", "trigger_law"},
             {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "cyclegan"},
             {"models", "jobs", "intervals", "dense", "batches", "scores"},
-            {"store", "metrics", "regression", "stack", "vae"},
+            {"store", "metrics", "regression", "stack"},
             {"optimizer", "outcomes", "figures", "audit", "evaluation", "associations", "health", "imbalance"}
             | {"regression_noise", "few_shot"},
-            {"thresholds", "preparation", "flips", "teacher_views", "codes"},
-            {"keeping", "backdoors"},
+            {"thresholds", "preparation", "flips", "teacher_views", "vae"},
+            {"keeping", "backdoors", "codes"},
             {"training", "data_figures", "strategies", "postprocessing", "quantile_trees"},
             {"posthoc", "figures_after", "threshold_figures", "twins", "probes", "regression_figures"},
             {"critics", "attack_budget", "fillers", "foci"},
             {"latent_views"},
             {"methods", "sweep", "attribute_figures", "aeda_figures", "switch_figures", "few_shot_figures"}
-            | {"backdoor_figures"},
+            | {"backdoor_figures", "latent_figures"},
             {"experiment", "catalogue", "regression_sweep", "calibration"},
             {"worker", "cluster", "estimator", "report", "intra_tables", "aif360_tables", "aeda_tables"}
             | {"regression_results"},
-            {"aeda_experiments", "aeda_course_tables", "bade_tables"},
+            {"aeda_experiments", "aeda_course_tables", "bade_tables", "dvge_tables"},
             {"warm", "runner", "reproduce"},
             {"commands"},
             {"__main__"},
@@ -66,6 +66,7 @@ TORCH_FREE = {
         "switch_figures",
         "few_shot",
         "few_shot_figures",
+        "latent_figures",
     ),
 }
 FIGURES_MAY_IMPORT = {"__future__", "collections", "dataclasses", "math", "typing", "numpy", "pandas", "plotly"}
@@ -73,7 +74,7 @@ FIGURES_MAY_IMPORT_OF_CORE = {"config", "palette", "figures", "data_figures"}
 FIGURES = tuple(
     f"{CORE}/{name}.py"
     for name in (
-        *("backdoor_figures", "regression_figures", "switch_figures", "few_shot_figures"),
+        *("backdoor_figures", "regression_figures", "switch_figures", "few_shot_figures", "latent_figures"),
         *("figures", "data_figures", "attribute_figures", "threshold_figures", "figures_after", "aeda_figures"),
     )
 )

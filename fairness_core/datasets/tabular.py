@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from fairness_core.config import control
+from fairness_core.config import UserError, control
 from fairness_core.datasets import dial
 from fairness_core.datasets.base import (
     Dataset,
@@ -35,8 +35,8 @@ from fairness_core.datasets.files import Files
 ROLES = ("train", "validation", "test")
 AS_IS = "as is"
 FOLDS = 5
-CROSS = f"{FOLDS}-fold"
-SPLITS = ("60:20:20", "40:30:30", CROSS)
+CROSS, HALVES = f"{FOLDS}-fold", "2-fold"
+SPLITS = ("60:20:20", "40:30:30", CROSS, HALVES)
 BINS = 5  # of a regression target
 FEWEST_PER_BIN = 30  # training rows of any group in a bin
 
@@ -77,10 +77,13 @@ class TableSource(ABC):
         "60:20:20",
         choices=SPLITS,
         help="Shares of training, validation and test rows, stratified; 40:30:30 is the Fair Fairness Benchmark's. "
-        "5-fold: one fold for testing, an eighth of the rest for validation.",
+        "5-fold: one fold for testing, an eighth of the rest for validation. 2-fold: one half for testing, a quarter "
+        "of the other for validation, stratified by the target alone, so that the rows are the same for every group.",
         group="advanced",
     )
-    fold: int = control(0, 0, FOLDS - 1, help="Which fold is the test split, with split 5-fold.", group="advanced")
+    fold: int = control(
+        0, 0, FOLDS - 1, help="Which fold is the test split, with split 5-fold or 2-fold.", group="advanced"
+    )
     split_seed: int = control(0, 0, 2**31 - 1, help="Seed of the random part of the split.", group="advanced")
     sensitive_input: str = control(
         "drop",
@@ -153,7 +156,7 @@ class TableSource(ABC):
         y = self.labels(frame)
         s, groups = group_codes(frame, self.sensitive_columns, self.group_cuts())
         codes = label_codes(y)
-        parts = self.divide(frame, codes * len(groups) + s)
+        parts = self.divide(frame, codes if self.split == HALVES else codes * len(groups) + s)
         if self.association != AS_IS:
             parts[0] = dial.subsample(codes, s, parts[0], float(self.association), self.split_seed)
         classes = self.chosen_classes
@@ -165,11 +168,14 @@ class TableSource(ABC):
 
     def divide(self, frame: pd.DataFrame, strata: np.ndarray) -> list[np.ndarray]:
         """Row numbers of train, validation and test. strata: the (target, group) cell of every row."""
-        if self.split != CROSS:
+        if self.split not in (CROSS, HALVES):
             return stratified_split(strata, [float(share) for share in self.split.split(":")], self.split_seed)
-        folds = stratified_split(strata, [1.0] * FOLDS, self.split_seed)
+        number, inner = (FOLDS, (7, 1)) if self.split == CROSS else (2, (3, 1))
+        if self.fold >= number:
+            raise UserError(f"fold = {self.fold} does not exist with split {self.split}; give 0 to {number - 1}.")
+        folds = stratified_split(strata, [1.0] * number, self.split_seed)
         rest = np.sort(np.concatenate([rows for i, rows in enumerate(folds) if i != self.fold]))
-        train, validation = (rest[rows] for rows in stratified_split(strata[rest], (7, 1), self.split_seed))
+        train, validation = (rest[rows] for rows in stratified_split(strata[rest], inner, self.split_seed))
         return [train, validation, folds[self.fold]]
 
     def encode(self, rows: Prepared, data_dir: Path | None) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -21,7 +21,8 @@ from fairness_core.stack import Stack
 from fairness_core.training import Finding, Job, Learner, in_parts
 from fairness_core.vae import Settings
 
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
+TASK_STRENGTHS = (0.0, 0.2, 0.4, 0.6, 1.0)
 OFFICIAL, LITERAL, INFERENCE = MODES = ("train_official", "train_literal", "inference")
 
 
@@ -51,9 +52,9 @@ class DVGE(Latent):
     Zhang et al. (DVGE). Codes need not be disentangled, and the autoencoder is trained once for every attribute. The
     trade-off is η of the sensitive focus: larger is fairer in all three modes; η of the task focus buys back accuracy.
     The paper's text and its code move codes in opposite directions while training (methods note, 6.4): train_official
-    is the code, train_literal the text, inference moves codes of a finished model. Ours are: foci of length 1 per row,
-    small ReLU networks instead of five layers of 1,000 neurons, a sensitive classifier to which rare groups count as
-    much as common ones, more than two groups, and foci of several attributes added up, where the code merges them.
+    is the code, train_literal the text, inference moves codes of a finished model. Ours are: small ReLU networks, not
+    five layers of 1,000 neurons; a sensitive classifier to which rare groups count as much as common ones; more than
+    two groups; and foci of several attributes added up, where the code merges the attributes.
     """
 
     name: ClassVar[str] = "dvge"
@@ -75,7 +76,7 @@ class DVGE(Latent):
     }
 
     eta_sensitive: float = control(
-        1.0,
+        0.5,
         0.0,
         10.0,
         symbol="η_s",
@@ -84,7 +85,12 @@ class DVGE(Latent):
         help="How far codes are moved along what gives the group away; larger is fairer in every mode.",
     )
     eta_task: float = control(
-        0.5, 0.0, 10.0, symbol="η_t", help="How far along what the task listens to; larger puts the task first."
+        0.4,
+        0.0,
+        10.0,
+        symbol="η_t",
+        grid=TASK_STRENGTHS,
+        help="How far along what the task listens to; larger puts the task first.",
     )
     mode: str = control(
         OFFICIAL,
@@ -93,10 +99,10 @@ class DVGE(Latent):
         "train_literal: while training, with the signs of the text, which is erratic; inference: only when deciding.",
     )
     normalise: str = control(
-        "l2",
+        "none",
         choices=NORMALISATIONS,
-        help="l2: every row's focus has length 1, so that η means the same all through training; none: as the authors' "
-        "code, where 0.1 and 0.4 are usual strengths.",
+        help="none: foci as long as the gradients are, as in the authors' code; l2: every row's focus has length 1, so "
+        "that η means the same all through training, but on tables more of it may widen the gap.",
         group="advanced",
     )
     vae: str = control(
