@@ -24,7 +24,14 @@ from fairness_core import catalogue as catalogues  # noqa: E402
 from fairness_core import datasets, few_shot  # noqa: E402
 from fairness_core.config import resolve  # noqa: E402
 from fairness_core.store import Store  # noqa: E402
-from tests import served, synthetic, synthetic_backdoors, synthetic_regression, synthetic_twins  # noqa: E402
+from tests import (  # noqa: E402
+    served,
+    synthetic,
+    synthetic_backdoors,
+    synthetic_latent,
+    synthetic_regression,
+    synthetic_twins,
+)
 
 WIDTHS, SCHEMES = (1440, 800), ("light", "dark")
 HEIGHT, TALL = 1500, 3000  # the main area scrolls by itself, so a whole page needs a tall window
@@ -33,6 +40,9 @@ LAST = {
     "explain-few": ".eq-id-few-shot .js-plotly-plot",
     "explain-empty": ".st-key-explain-first button",
     "explain-bade": ".eq-id-course-both .js-plotly-plot",
+    "explain-dvge-coding": ".eq-id-vae-live .js-plotly-plot",
+    "explain-dvge-live": ".eq-id-cosines .js-plotly-plot",
+    "explain-dvge": ".eq-id-grid .js-plotly-plot",
     "explain": ".eq-id-difference .js-plotly-plot",
     "frontier-failed": ".st-key-again",
     "frontier": ".eq-id-frontier .js-plotly-plot",
@@ -121,6 +131,7 @@ def _states(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
         "explain-few": f"explain?run={explained['few']}",
         "explain-bad-address": "explain?run=nonsense",
         **{f"explain-bade-{name}": f"explain?run={run}" for name, run in _cancelled(store, catalogue).items()},
+        **{f"explain-dvge-{name}": f"explain?run={run}" for name, run in _coded(store, catalogue).items()},
         "data-table": "data",
         "data-intersections": "data?group=sex x race&association=0.1",
         "data-pictures": "data?data=cmnist&digits=5000&p_align=0.8",
@@ -174,6 +185,20 @@ def _cancelled(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
     for config, looks in ((teacher, 2), (student, 5)):
         synthetic_backdoors.advance(store, config, looks)
     shown = {"done": valley[-1], "pictures": picture, "teacher": teacher, "student": student}
+    return {name: config.id for name, config in shown.items()}
+
+
+def _coded(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
+    """Runs of DVGE: with a map over both strengths, on pictures, and two that are being trained; their ids."""
+    table = synthetic_latent.configured(catalogue, eta_sensitive=1.0, eta_task=0.4)
+    pictures = synthetic_latent.configured(catalogue, dataset="cmnist")
+    for config in (table, pictures):
+        synthetic_latent.finish(store, config)
+    synthetic_latent.fill_grid(store, catalogue, table)
+    coding, live = (synthetic_latent.configured(catalogue, seed=seed) for seed in (5, 6))
+    synthetic_latent.code(store, coding, 9)
+    synthetic_latent.advance(store, live, 4)
+    shown = {"table": table, "pictures": pictures, "coding": coding, "live": live}
     return {name: config.id for name, config in shown.items()}
 
 

@@ -92,8 +92,8 @@ class Look:
 
     def validity(self, r: int, means: Tensor) -> Arrays:
         """The focus-validity test: balanced accuracy of the sensitive classifiers when the k numbers with the largest
-        focus are replaced by their `means`, and with k random ones: validity_focus, validity_random,
-        validity_random_sd, (size + 1,) each, for k = 0, 1, ..."""
+        focus, times their standard deviation, are replaced by their `means`, and with k random ones: validity_focus,
+        validity_random, validity_random_sd, (size + 1,) each, for k = 0, 1, ..."""
         stream = r if len(self.classifiers.nets[0]) > 1 else 0
         if stream not in self._valid:
             self._valid[stream] = self._validity(r, means)
@@ -101,7 +101,8 @@ class Look:
 
     def _validity(self, r: int, means: Tensor) -> Arrays:
         z, s = self.z[r], self._own(self.batch.s, r)
-        order = self.sensitive[r].abs().mean(1).argsort(descending=True)
+        weight = self.sensitive[r].abs().mean(1) * z.std(1)  # an idle number may have a focus, and replacing it is idle
+        order = weight.argsort(descending=True)
         rng = np.random.default_rng(0)
         orders = [order, *(torch.from_numpy(rng.permutation(len(z))) for _ in range(RANDOM_ORDERS))]
         found = np.array([self._without(own, z, s, means, r) for own in orders], np.float32)

@@ -11,7 +11,7 @@ import streamlit as st
 import pages
 from fairness_core.config import RunConfig, UserError, resolve
 from fairness_core.store import ACTIVE, Run
-from pages import adversarial_examples, backdoor_course, course, label_switch, sections
+from pages import adversarial_examples, backdoor_course, course, label_switch, latent_course, sections
 from pages.sections import SECTIONS
 
 TICK = 1.0  # seconds between two looks at a run that is being trained
@@ -19,6 +19,7 @@ NEWEST = 400  # runs that are looked through
 STATE = "explain"
 FIRST = {"dataset": "cmnist", "method": adversarial_examples.METHOD, "dataset_options": {"digits": "5000"}}
 FIRST_TABLE = {"dataset": "adult", "method": backdoor_course.METHOD}
+CODED = ("south_german", "adult")  # what DVGE is shown on first: the first that is here
 
 
 def main() -> None:
@@ -104,9 +105,9 @@ def _empty(catalogue: dict[str, Any]) -> None:
         st.markdown("**No run here has left anything to explain yet.**")
         st.markdown(
             "This page opens a run of *AEDA*, which trains on rows and their adversarial twins, or of *BaDe*, which "
-            "cancels bias with triggers that only a teacher sees, and shows them while they are made. A button trains "
-            "it on data that come with the program, and the untreated model to compare with; something is seen after "
-            "some seconds."
+            "cancels bias with triggers that only a teacher sees, or of *DVGE*, which moves codes of rows along what "
+            "gives the group away, and shows them while they are made. A button trains it, and the untreated model to "
+            "compare with; something is seen after some seconds."
         )
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button("Train AEDA on coloured digits", key="explain-first", type="primary",
@@ -114,6 +115,10 @@ def _empty(catalogue: dict[str, Any]) -> None:
                 _train_first(catalogue, FIRST)
             if st.button("Train BaDe on census rows", key="explain-first-table", icon=":material/play_arrow:"):
                 _train_first(catalogue, FIRST_TABLE)
+            coded = next(name for name in CODED if not catalogue["datasets"][name]["missing"])
+            if st.button(f"Train DVGE on {pages.title(catalogue['datasets'][coded])}", key="explain-first-codes",
+                         icon=":material/play_arrow:"):  # fmt: skip
+                _train_first(catalogue, {"dataset": coded, "method": latent_course.METHOD})
             st.page_link("train.py", label="Choose the settings first", icon=":material/model_training:")
 
 

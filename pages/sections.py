@@ -7,27 +7,44 @@ from typing import Any
 
 from fairness_core.config import RunConfig
 from fairness_core.store import Run
-from pages import adversarial_examples, backdoor, backdoor_course, backdoor_valley, label_switch
+from pages import (
+    adversarial_examples,
+    backdoor,
+    backdoor_course,
+    backdoor_valley,
+    label_switch,
+    latent,
+    latent_course,
+    latent_grid,
+)
 
 SECTIONS: Mapping[str, Callable[[dict[str, Any], Run], None]] = {
     adversarial_examples.METHOD: adversarial_examples.section,
     backdoor_course.METHOD: backdoor.section,
     label_switch.METHOD: label_switch.section,
+    latent_course.METHOD: latent.section,
 }
 KINDS = {
     adversarial_examples.METHOD: "variant",
     backdoor_course.METHOD: backdoor_course.RATE,
     label_switch.METHOD: "kind",
+    latent_course.METHOD: latent_course.STRENGTH,
 }
+SYMBOLS = {backdoor_course.METHOD: ("n", " %"), latent_course.METHOD: ("η_s", "")}
 
 
 def kind(method: str, value: object) -> str:
     """What a picker says of a run beside its method; value: that of its option KINDS[method]."""
-    return f", n = {value:g} %" if method == backdoor_course.METHOD and isinstance(value, float) else f", {value}"
+    if isinstance(value, float) and method in SYMBOLS:
+        symbol, unit = SYMBOLS[method]
+        return f", {symbol} = {value:g}{unit}"
+    return f", {value}"
 
 
 def waited_for(catalogue: dict[str, Any], config: RunConfig) -> list[str]:
     """The ids of the other runs that a section shows and that may still be training."""
     if config.method == backdoor_course.METHOD:
         return backdoor_valley.waited_for(config)
+    if config.method == latent_course.METHOD:
+        return latent_grid.waited_for(catalogue, config)
     return label_switch.waited_for(catalogue, config)
