@@ -9,7 +9,7 @@ from typing import Any
 from fairness_core import datasets
 from fairness_core.config import Budget, Control, controls_of
 from fairness_core.datasets import SOURCES
-from fairness_core.methods import METHODS
+from fairness_core.methods import METHODS, Latent
 from fairness_core.methods.base import FAMILIES
 from fairness_core.models import DEFAULT_MODELS, MODELS
 from fairness_core.store import code_hash
@@ -68,6 +68,7 @@ def _method(method: Any) -> dict[str, Any]:
         "grid": list(tradeoff.grid) if tradeoff else [],
         "gauges": dict(method.gauges_help),
         "tasks": list(method.tasks),
+        "reads_codes": issubclass(method, Latent),
         "needs_sensitive_at_test": method.needs_sensitive_at_test,
     }
 

@@ -42,8 +42,8 @@ def fit(
     the stacks take turns on the processor's cores, so that all of them advance together. `live=False` reports only the
     final results. Closing the generator stops training. data_dir: where published data lie; tables: the folder of the
     user's own (see datasets.load). The trained models that some configurations start from, by id, are taken from
-    `starts`, else read from the files `weights(id)`, else trained here first. encoders: the folder of kept autoencoders
-    (codes.py). UserError when a method cannot handle the target.
+    `starts`, else read from the files `weights(id)`, else trained here first. encoders: where autoencoders are kept,
+    in a folder per data set (codes.py). UserError when a method cannot handle the target.
     """
     data = [load(c.dataset, c.dataset_options, data_dir, tables) for c in configs]
     for config, loaded in zip(configs, data, strict=True):
@@ -94,7 +94,8 @@ def _on_codes(
     for rows in groups.values():
         recipe, own = recipes[rows[0]], data[rows[0]]
         steps = phase_ends(Budget(**configs[rows[0]].training), len(own.train), recipe.phases)[-1]  # type: ignore[arg-type]
-        made = yield from _coding(recipe, own, encoders, rows if live else [], steps)
+        folder = encoders / configs[rows[0]].dataset if encoders else None
+        made = yield from _coding(recipe, own, folder, rows if live else [], steps)
         for i in rows:
             coded[i], first[i] = made, 0 if made.reused else recipe.settings.steps
     training = _in_stacks(configs, coded, {}, live, dtype)
@@ -110,10 +111,10 @@ def _on_codes(
 
 
 def _coding(
-    recipe: Latent, data: Dataset, encoders: Path | None, tell: list[int], steps: int
+    recipe: Latent, data: Dataset, folder: Path | None, tell: list[int], steps: int
 ) -> Generator[Events, None, Coded]:
     """The data in codes, while events say how far the autoencoder is; `steps` follow."""
-    coding = recipe.coded(data, encoders)
+    coding = recipe.coded(data, folder)
     threads = cores() if data.train.x.ndim > 2 else 1
     with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
         try:

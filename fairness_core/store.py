@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -142,7 +143,8 @@ class Store(Jobs):
         self.delete(own)
 
     def forget_dataset(self, dataset: str) -> tuple[int, int]:
-        """Forgets every run and sweep of this data set with events and weights; how many runs and sweeps there were."""
+        """Forgets every run and sweep of this data set with events, weights and codes; how many runs and sweeps there
+        were."""
         derived = "json_extract(CAST({} AS TEXT), '$.{}') = ?"
         with self._transaction() as db:
             runs = [
@@ -155,6 +157,7 @@ class Store(Jobs):
             db.execute(f"DELETE FROM sweep_runs WHERE sweep_id IN {AMONG}", (to_json(sweeps),))
             db.execute(f"DELETE FROM sweeps WHERE id IN {AMONG}", (to_json(sweeps),))
         self.delete(runs)
+        shutil.rmtree(self.encoders / dataset, ignore_errors=True)
         return len(runs), len(sweeps)
 
     # -- what pages read
@@ -269,12 +272,13 @@ class Store(Jobs):
 
     @property
     def encoders(self) -> Path:
-        """The folder of the autoencoders that runs share, each with the codes of its rows (codes.py)."""
+        """Where the autoencoders lie that runs share, each with the codes of its rows (codes.py), in a folder per data
+        set."""
         return self.root / "encoders"
 
     def encoder(self, key: str) -> Mapping[str, np.ndarray]:
         """What is told of a kept autoencoder (codes.py, `told`); empty if it is not there."""
-        return exhibits.told(self.encoders / f"{key}.safetensors")
+        return next((exhibits.told(path) for path in self.encoders.glob(f"*/{key}.safetensors")), {})
 
     def weights_path(self, run_id: str) -> Path:
         """Where the run's trained weights lie (safetensors) once it is done."""

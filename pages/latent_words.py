@@ -28,9 +28,10 @@ COSINES = (
     "there fairness costs accuracy."
 )
 VALIDITY = (
-    "Does the focus point at what matters? The k numbers with the largest sensitive focus are replaced by their means "
-    "over training rows, and the group is told again. The line of the focus should fall sooner than that of "
-    "random numbers (the mean of 20 orders); where both fall alike, or nothing falls, the focus says little."
+    "Does the focus point at what matters? The k numbers with the largest sensitive focus, times their spread, are "
+    "replaced by their means over training rows, and the group is told again. The line of the focus should fall sooner "
+    "than that of random numbers (the mean of 20 orders); where both fall alike, or nothing falls, the focus says "
+    "little."
 )
 PUSHED = (
     "Codes of test rows are pushed along the focus of their own row and decoded. Right: towards what is decided now, "

@@ -237,6 +237,6 @@ def keep(store: Store, config: RunConfig) -> None:
     else:
         arrays |= {"explained": np.linspace(0.95, -0.05, len(COLUMNS)).astype(np.float32),
                    "traversals": np.zeros((SIZE, 7, len(COLUMNS)), np.float32)}  # fmt: skip
-    store.encoders.mkdir(parents=True, exist_ok=True)
+    (store.encoders / "some").mkdir(parents=True, exist_ok=True)
     written = {f"told.{name}": np.ascontiguousarray(values) for name, values in arrays.items()}
-    save_file(written, store.encoders / f"{KEY}.safetensors")
+    save_file(written, store.encoders / "some" / f"{KEY}.safetensors")

@@ -252,7 +252,7 @@ def test_runs_on_codes_train_together_once_their_autoencoder_is_there(tmp_path: 
         return [*fit(configs, encoders=tmp_path)]
 
     first, again = run(), run()
-    assert len([*tmp_path.glob("*.safetensors")]) == 1
+    assert len([*tmp_path.glob("adult/*.safetensors")]) == 1
     coding = [e for events in first for _, e in events if "vae_kl" in e.values]
     assert coding
     assert {e.of for e in coding} == {60}

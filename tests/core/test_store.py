@@ -126,7 +126,11 @@ def test_forgetting_a_data_set_takes_all_that_is_derived_from_it_and_nothing_els
     claim_and_start(store)
     store.append([(own[0].id, Event("training", 1, 2))])
     store.weights_path(own[0].id).write_bytes(b"weights")
+    codes = store.encoders / "people-0a1b2c3d" / "0123456789abcdef.safetensors"
+    codes.parent.mkdir(parents=True)
+    codes.write_bytes(b"what rows of the table look like")
     assert store.forget_dataset("people-0a1b2c3d") == (2, 1)
+    assert not codes.exists()
     assert store.sweep(gone) is None
     assert store.sweep(kept).run_ids == [config(0).id]
     assert set(store.runs()["id"]) == {config(0).id, other.id}
