@@ -104,7 +104,7 @@ def _empty(catalogue: dict[str, Any]) -> None:
     with st.container(border=True):
         st.markdown("**No run here has left anything to explain yet.**")
         st.markdown(
-            "This page opens a run of *AEDA*, which trains on rows and their adversarial twins, or of *BaDe*, which "
+            "This page opens a run of *AEDA*, which trains on rows and their adversarial twins, of *BaDe*, which "
             "cancels bias with triggers that only a teacher sees, or of *DVGE*, which moves codes of rows along what "
             "gives the group away, and shows them while they are made. A button trains it, and the untreated model to "
             "compare with; something is seen after some seconds."
