@@ -297,18 +297,6 @@ def _tables(
                     twin_course.attributes(run, before, final)[0], label="Attributes", name=f"attributes-{run.id}"
                 )
         pages.measure_popover("bacc", "bias_mean")
-        _gauges(catalogue)
-        command = pages.command_line("train", run.config, catalogue, "--seed", str(run.config.seed))
-        pages.reproduce_popover(command, course.python_lines(run.config))
-        pages.link_popover()
-
-
-def _gauges(catalogue: dict[str, Any]) -> None:
-    """What the gauges and the attack are, from the method's own words."""
-    entry = catalogue["methods"][METHOD]
-    with st.popover("Attack and gauges", icon=":material/function:", type="tertiary"):
-        st.latex(entry["formula"])
-        st.markdown(f"**Model bias, sum** (`bias_sum`): {metrics.METRICS['bias_sum'].definition}")
-        for name, text in entry["gauges"].items():
-            st.markdown(f"**{name.replace('_', ' ').capitalize()}**: {text}")
-        st.caption(f"Source: {entry['paper']}")
+        sums = f"**Model bias, sum** (`bias_sum`): {metrics.METRICS['bias_sum'].definition}"
+        course.gauges_popover(catalogue["methods"][METHOD], "Attack and gauges", sums)
+        course.again(catalogue, run)

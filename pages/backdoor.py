@@ -280,17 +280,5 @@ def _actions(
             pages.measure_popover("odds", "eacc")
         elif "tolerance" in run.info:
             errors_by_bin.definitions(run.info["tolerance"], run.info.get("unit") or "units of the target")
-        _law_popover(catalogue)
-        command = pages.command_line("train", run.config, catalogue, "--seed", str(run.config.seed))
-        pages.reproduce_popover(command, course.python_lines(run.config, number=number))
-        pages.link_popover()
-
-
-def _law_popover(catalogue: dict[str, Any]) -> None:
-    """What the law and the gauges are, from the method's own words."""
-    entry = catalogue["methods"][METHOD]
-    with st.popover("Law and gauges", icon=":material/function:", type="tertiary"):
-        st.latex(entry["formula"])
-        for name, text in entry["gauges"].items():
-            st.markdown(f"**{name.replace('_', ' ').capitalize()}**: {text}")
-        st.caption(f"Source: {entry['paper']}")
+        course.gauges_popover(catalogue["methods"][METHOD], "Law and gauges")
+        course.again(catalogue, run, number=number)

@@ -323,6 +323,24 @@ def _share(C: np.ndarray) -> np.ndarray:
     return np.asarray(C / np.where(rows > 0, rows, np.nan))
 
 
+def gauges_popover(entry: dict[str, Any], label: str, more: str = "") -> None:
+    """What is minimised and what the gauges of a method are, in its own words; `more` stands between the two."""
+    with st.popover(label, icon=":material/function:", type="tertiary"):
+        st.latex(entry["formula"])
+        if more:
+            st.markdown(more)
+        for name, text in entry["gauges"].items():
+            st.markdown(f"**{name.replace('_', ' ').capitalize()}**: {text}")
+        st.caption(f"Source: {entry['paper']}")
+
+
+def again(catalogue: dict[str, Any], run: Run, *, number: bool = False) -> None:
+    """How to have a run again: its command, its Python lines, its link. number: its target is one."""
+    command = pages.command_line("train", run.config, catalogue, "--seed", str(run.config.seed))
+    pages.reproduce_popover(command, python_lines(run.config, number=number))
+    pages.link_popover()
+
+
 def python_lines(config: RunConfig, *, number: bool = False) -> str:
     """The run as Python: a configuration in, a confusion tensor out, or the measures where the target is a number."""
     told = "event.values" if number else "metrics.evaluate(event.confusion)"

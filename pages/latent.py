@@ -248,17 +248,5 @@ def _actions(catalogue: dict[str, Any], run: Run, tables: Tables) -> None:
             if len(table):
                 pages.table_twin(table, label=label, name=f"{label.lower().replace(', ', '-')}-{run.id}")
         pages.measure_popover(*latent_grid.MEASURES)
-        _method_popover(catalogue)
-        command = pages.command_line("train", run.config, catalogue, "--seed", str(run.config.seed))
-        pages.reproduce_popover(command, course.python_lines(run.config))
-        pages.link_popover()
-
-
-def _method_popover(catalogue: dict[str, Any]) -> None:
-    """What is minimised and what the gauges are, from the method's own words."""
-    entry = catalogue["methods"][METHOD]
-    with st.popover("Method and gauges", icon=":material/function:", type="tertiary"):
-        st.latex(entry["formula"])
-        for name, text in entry["gauges"].items():
-            st.markdown(f"**{name.replace('_', ' ').capitalize()}**: {text}")
-        st.caption(f"Source: {entry['paper']}")
+        course.gauges_popover(catalogue["methods"][METHOD], "Method and gauges")
+        course.again(catalogue, run)

@@ -36,7 +36,7 @@ def untreated(catalogue):
 
 def test_an_empty_page_offers_bade_too(open_page, store, catalogue):
     at = open_page("explain.py")
-    assert "or of *BaDe*" in words(at)
+    assert "of *BaDe*" in words(at)
     at.button(key="explain-first-table").click().run()
     config = configured(catalogue)
     assert not at.exception
