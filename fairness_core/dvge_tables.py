@@ -90,8 +90,8 @@ GERMAN = Study(
     performance="balanced_accuracy",  # whoever is called a good risk is right 700 times in 1,000
 )  # fmt: skip
 CELEBA = Study(
-    "celeba", {"target": "Attractive", "size": 32}, ({"split": "official"},), lines((1.0, 20.0), range(8), (1.0, 4.0)),
-    {"vae_steps": 2000}, {"epochs": 20, "batch_size": 128}, seeds=3, model_options={"channels": "16-32"},
+    "celeba", {"target": "Attractive", "size": 48}, ({"split": "official"},), lines((1.0, 20.0), range(8), (1.0, 4.0)),
+    {"vae_steps": 2500}, {"epochs": 20, "batch_size": 128}, seeds=3, model_options={"channels": "16-32"},
     rows_training={"epochs": 6, "batch_size": 64},
 )  # fmt: skip
 

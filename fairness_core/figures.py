@@ -317,15 +317,22 @@ def training_curves(
     losses: Mapping[str, str],
     biases: Mapping[str, str],
     gauges: Mapping[str, str] | None = None,
+    coding: Mapping[str, str] | None = None,
     of: int | None = None,
     colours: Sequence[str] = palette.LIGHT,
 ) -> go.Figure:
-    """Loss above, bias below, the method's own gauges under them: the same steps, one hover line through all.
+    """Loss above, bias below, the method's own gauges under them: the same steps, one hover line through all. Above
+    them the losses of an autoencoder that is trained first, in nats (`coding`).
 
-    curves: a column "step" and one column per key of losses, biases and gauges; their values are the lines' names, and
-    "chance" is grey. of: the last step, so that the axis stands still while the lines grow.
+    curves: a column "step" and one column per key of losses, biases, gauges and coding; their values are the lines'
+    names, and "chance" is grey. of: the last step, so that the axis stands still while the lines grow.
     """
-    panels = [("loss", losses, None), ("gap", biases, ".0%"), ("gauge", gauges or {}, ".0%")]
+    panels = [
+        ("nats", coding or {}, None),
+        ("loss", losses, None),
+        ("gap", biases, ".0%"),
+        ("gauge", gauges or {}, ".0%"),
+    ]
     panels = [panel for panel in panels if panel[1]]
     figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.09)
     number = 0

@@ -18,6 +18,7 @@ from fairness_core.store import ACTIVE, Run
 from pages import errors_by_bin, explorer
 
 EVERY = "accuracy"  # the performance this page speaks of
+CODING = "vae_"  # how the losses of an autoencoder begin
 
 
 def gap_names() -> list[str]:
@@ -233,9 +234,11 @@ def curve_table(live: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 def _curves(catalogue: dict[str, Any], run: Run, live: pd.DataFrame, measure: str) -> explorer.Block:
     table = curve_table(live, measure)
-    declared = catalogue["methods"][run.config.method]["gauges"]
+    coding = {c: "autoencoder: " + c.removeprefix(CODING) for c in table.columns if c.startswith(CODING)}
+    declared = [g for g in catalogue["methods"][run.config.method]["gauges"] if not g.startswith(CODING)]
+    declared = [g for g in declared if g in table.columns] or declared
     biases = {name: gap_title(name) for name in dict.fromkeys((measure, "demographic_parity_difference"))}
-    rest = [c for c in table.columns if c not in {"step", EVERY, *biases, *declared}]
+    rest = [c for c in table.columns if c not in {"step", EVERY, *biases, *declared, *coding}]
     if regression_results.is_regression(run):
         biases = {measure: "gap between groups in hitting the bin of the true value"}
     figure = figures.training_curves(
@@ -243,9 +246,10 @@ def _curves(catalogue: dict[str, Any], run: Run, live: pd.DataFrame, measure: st
         losses={c: c.replace("_", " ") for c in rest or ["loss"]},
         biases=biases,
         gauges={g: g.replace("_", " ") for g in declared},
+        coding=coding,
         of=run.of or None,
     )
-    height = 520 if declared else 400
+    height = (520 if declared else 400) + (120 if coding else 0)
     return explorer.chart(
         "curves",
         figure,

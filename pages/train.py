@@ -80,7 +80,7 @@ def _form(catalogue: dict[str, Any], run: Run | None) -> RunConfig | None:
         model = _pick(catalogue, "model", "Network", _networks(catalogue, dataset))
         options["model"] = _part(catalogue, "model", model, config, "method", "training")
         if catalogue["methods"][method]["reads_codes"]:
-            st.caption("This method reads codes of an autoencoder, not rows: its own layers count, not this network.")
+            st.caption("This method reads codes, not rows: its own hidden layers count (below), not this network.")
         options["training"] = _part(catalogue, "training", "training", config, "training")
         seed = st.number_input(
             "Seed (default 0)", 0, 2**31 - 1, key="train-seed", help=SEED_HELP, persist_state="session"

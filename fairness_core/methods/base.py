@@ -146,8 +146,10 @@ class Latent(InProcessing):
     not used, since it would read rows; `hidden` says what reads the codes.
     """
 
-    hidden: str = control("64-64", help="Neurons of the hidden layers of what reads the code, joined by hyphens.")
-    size: int = control(10, 2, 256, symbol="z", help="Numbers in the code of a row.")
+    hidden: str = control(
+        "64-64", help="Neurons of the hidden layers of what reads the code, joined by hyphens.", group="advanced"
+    )
+    size: int = control(10, 2, 256, help="Numbers in the code of a row.", group="advanced")
     vae_steps: int = control(
         3000, 1, 1_000_000, help="Gradient steps of the autoencoder, which is trained once and kept.", group="advanced"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from fairness_core.datasets import Dataset
 from fairness_core.foci import side_by_side
 from fairness_core.latent_views import association
 from fairness_core.methods.base import Latent, register
-from fairness_core.training import Job, Learner
+from fairness_core.training import Finding, Job, Learner
 from fairness_core.vae import Settings, sensitive_columns
 
 
@@ -65,8 +65,8 @@ class Dropping(Latent):
     def shown(self, learner: Learner, batch: Batch) -> Tensor:
         return learner.model.net(side_by_side(batch.x, len(learner.lam)) * learner.memory.masks)
 
-    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
-        return {"dropped": (learner.memory.masks == 0).sum((1, 2)).to(learner.lam.dtype)}
+    def inspect(self, learner: Learner, stage: str) -> Sequence[Finding]:
+        return [({"dropped": float((mask == 0).sum())}, None) for mask in learner.memory.masks]
 
     def finished(self, learner: Learner, replica: int, network: nn.Module) -> nn.Module:
         mask = learner.memory.masks[replica, :, 0].float()

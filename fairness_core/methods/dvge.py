@@ -193,7 +193,7 @@ class DVGE(Latent):
     def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
         memory: Memory = learner.memory
         memory.look = Look(batch, memory.classifiers, learner.model.net)
-        return memory.look.values()
+        return {name: value for name, value in memory.look.values().items() if name != "active_units"}  # a count
 
     def exhibits(self, learner: Learner) -> Sequence[Exhibit | None]:
         memory: Memory = learner.memory

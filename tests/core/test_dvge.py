@@ -221,6 +221,7 @@ def test_dropped_numbers_are_those_that_go_with_the_group_and_the_network_is_bli
 def test_the_more_numbers_are_dropped_the_less_the_group_shows() -> None:
     recipes = [DropDims(size=10, top_k=k) for k in (0, 5, 10)]
     _, finals = trained(recipes, entangled(), [0, 0, 0])
+    assert [event.values["dropped"] for event in finals] == [0, 5, 10]
     assert odds(finals[2]) == 0
     assert odds(finals[0]) > odds(finals[1])
 
