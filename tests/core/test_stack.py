@@ -116,6 +116,14 @@ def test_features_then_head_is_the_whole_network() -> None:
     assert torch.equal(stack.head(stack.features(x)), stack(x))
 
 
+def test_one_replica_alone_answers_as_it_does_among_the_others() -> None:
+    stack = Stack(networks(3))
+    x = torch.randn(9, 5, dtype=torch.double)
+    alone = stack.only(1)
+    assert torch.allclose(alone(x), stack(x)[1:2])
+    assert not any(p.requires_grad for p in alone.leaves)
+
+
 def test_network_gives_a_replica_back_unchanged() -> None:
     nets = networks(3)
     x = torch.randn(9, 5)
@@ -171,8 +179,9 @@ def test_dense_matches_the_formula() -> None:
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_adam_equals_the_librarys(weight_decay: float) -> None:
     ours, theirs = Stack(networks(2)), Stack(networks(2))
-    mine = Adam(ours, 0.01, weight_decay)
-    library = torch.optim.Adam(theirs.leaves, lr=0.01, weight_decay=weight_decay)
+    betas = (0.5, 0.9) if weight_decay else (0.9, 0.999)
+    mine = Adam(ours, 0.01, weight_decay, betas)
+    library = torch.optim.Adam(theirs.leaves, lr=0.01, weight_decay=weight_decay, betas=betas)
     for k in range(20):
         torch.manual_seed(k)
         x = torch.randn(9, 5, dtype=torch.double)

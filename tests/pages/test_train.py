@@ -54,6 +54,14 @@ def test_train_submits_what_the_form_says_and_names_it_in_the_address(open_page,
     assert at.query_params["run"] == config.id
 
 
+def test_a_method_on_codes_says_that_the_network_is_not_used(open_page):
+    at = open_page("train.py")
+    assert "reads codes" not in words(at)
+    at.selectbox(key="train-method").set_value("dvge").run()
+    assert not at.exception
+    assert "reads codes, not rows" in words(at)
+
+
 def test_the_same_settings_are_the_same_run(open_page, store):
     at = open_page("train.py")
     at.button(key="train").click().run()
