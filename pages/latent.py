@@ -77,6 +77,8 @@ def _lead(
         blocks.append(explorer.text("codes", [f"{latent_words.codes(run, told, names)} ({where}). {cost}"]))
     explorer.explorer(blocks, key="explain-lead", revision=run.id)
     if final is not None:
+        if before is not None:
+            st.caption(latent_words.UNTREATED, width=WIDE)
         for flag in metrics.flags(final, names.groups, names.classes):
             if flag != "aod_cancels":  # this page speaks of no signed measure
                 st.caption(f":material/warning: {metrics.explain(flag)}")

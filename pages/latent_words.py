@@ -27,6 +27,10 @@ COSINES = (
     "the code, and one can be suppressed without the other. Beyond ±0.7 (hatched) they are nearly one question: "
     "there fairness costs accuracy."
 )
+UNTREATED = (
+    "The untreated model of this comparison reads the rows themselves. What coding alone changes stands in the map "
+    "below, at η_s = 0 and η_t = 0."
+)
 VALIDITY = (
     "Does the focus point at what matters? The k numbers with the largest sensitive focus, times their spread, are "
     "replaced by their means over training rows, and the group is told again. The line of the focus should fall sooner "

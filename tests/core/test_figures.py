@@ -158,6 +158,14 @@ def test_training_curves_share_their_steps_and_draw_nothing_for_what_is_missing(
     assert figure.layout.xaxis.matches == "x2"
 
 
+def test_the_losses_of_an_autoencoder_have_a_panel_of_their_own_in_nats():
+    curves = pd.DataFrame({"step": [1, 2], "loss": [np.nan, 0.5], "gap": [np.nan, 0.2], "vae_kl": [3.0, np.nan]})
+    figure = figures.training_curves(curves, losses={"loss": "loss"}, biases={"gap": "gap"}, coding={"vae_kl": "kl"})
+    assert figure.layout.yaxis.title.text == "nats"
+    assert trace(figure, "vae_kl").yaxis == "y"
+    assert (trace(figure, "loss").yaxis, trace(figure, "gap").yaxis) == ("y2", "y3")
+
+
 def test_a_printed_confusion_matrix_shows_share_and_count():
     cells = pd.DataFrame(
         [("no", "no", 0.9, 90), ("no", "yes", 0.1, 10), ("yes", "no", 0.4, 8), ("yes", "yes", 0.6, 12)],

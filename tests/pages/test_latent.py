@@ -67,6 +67,7 @@ def test_the_lead_says_the_result_what_the_code_tells_and_what_it_cost(open_page
     assert "mean |cosine| of both foci is 0.34; 9 of 10 numbers of the code are in use" in codes
     assert "(test split, n = 2,000, seed 0)" in codes
     assert "trained for this run in 3 min 32 s" in codes
+    assert "reads the rows themselves" in words(at)
     assert "fair" not in told + codes
     assert not at.warning
 
@@ -80,6 +81,7 @@ def test_without_the_untreated_model_it_is_one_click_away(open_page, store, cata
     finish(store, run)
     at = open_page("explain.py", run=run.id)
     assert "accuracy" in sentence(at)
+    assert "reads the rows themselves" not in words(at)
     at.button(key="explain-compare").click().run()
     assert store.run(configured(catalogue, "erm").id).status == "queued"
 
