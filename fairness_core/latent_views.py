@@ -209,15 +209,14 @@ def _answers(at: Look, r: int, name: str) -> Any:
 def saliency(encoder: vae.VAE, answer: Any, x: Tensor) -> np.ndarray:
     """Where the logit looks in the rows x: of pictures SmoothGrad over colours, uint8 (n, edge, edge), 255 the most of
     each; of tables the mean absolute gradient of every column, float32 (D,)."""
-    noise = torch.Generator().manual_seed(0)
-    samples = [x + NOISE * torch.randn(x.shape, generator=noise) for _ in range(SMOOTHED)] if x.dim() == 4 else [x]
-    gradients = []
-    for sample in samples:
-        own = sample.clone().requires_grad_()
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(answer(encoder(own)).sum(), own)
-        gradients.append(gradient)
-    found = torch.stack(gradients).mean(0).abs()
+    own = x
+    if x.dim() == 4:
+        noise = torch.randn((SMOOTHED, *x.shape), generator=torch.Generator().manual_seed(0))
+        own = vae.as_numbers((x + NOISE * noise).flatten(0, 1))
+    own = own.clone().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(answer(encoder(own)).sum(), own)
+    found = gradient.view(-1, *x.shape).mean(0).abs()
     if x.dim() != 4:
         return _small(found.mean(0))
     found = found.sum(1)

@@ -67,8 +67,8 @@ def register(method: type[T]) -> type[T]:
 
 @dataclass(frozen=True)
 class InProcessing(ABC):
-    """A debiaser that is a gradient step; λ, the seed and settings that `begin` reads of every recipe may differ between
-    the replicas of a stack, nothing else."""
+    """A debiaser that is a gradient step. Between the replicas of a stack λ and the seed may differ, and settings that
+    `begin` reads of every recipe."""
 
     family: ClassVar[str] = "in"
     gauges_help: ClassVar[Mapping[str, str]] = {}

@@ -264,3 +264,38 @@ def test_runs_on_codes_train_together_once_their_autoencoder_is_there(tmp_path: 
         assert {e.step for e in last.values()} == {e.of for e in last.values()} == {of}
     one, two = ({i: e.confusion for events in told for i, e in events if e.stage == "test"} for told in (first, again))
     assert all(np.array_equal(one[i], two[i]) for i in one)
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_a_finished_run_leaves_what_the_page_shows(pictures: bool) -> None:
+    data = tiny_dataset(n=200)
+    if pictures:
+        grey = np.random.default_rng(0)
+        parts = {
+            role: dataclasses.replace(part, x=grey.integers(0, 255, (len(part), 3, 16, 16)).astype(np.uint8))
+            for role, part in codes._splits(data).items()
+        }
+        data = dataclasses.replace(data, **parts, features=())  # type: ignore[arg-type]
+    recipe = DVGE(size=3, vae_steps=20, hidden="8", **FEW)
+    coding = recipe.coded(data)
+    try:
+        while True:
+            next(coding)
+    except StopIteration as done:
+        coded = done.value
+    _, (event,) = trained([recipe], coded, [0], Budget(epochs=2, batch_size=64))
+    shown = event.exhibit
+    assert shown is not None
+    assert bytes(shown["encoder"]).decode() == coded.key
+    shapes = {name: values.shape for name, values in shown.items()}
+    if pictures:
+        assert shapes["pictures"] == (4, 3, 16, 16)
+        assert shapes["pushed_task"] == (4, len(PUSHES), 3, 16, 16)
+        assert shapes["saliency_sensitive"] == (4, 16, 16)
+        assert shown["saliency_task"].max(axis=(1, 2)).tolist() == [255] * 4
+        cells = {(int(t), int(g)) for t, g in zip(shown["truth"], shown["group"], strict=True)}
+        assert len(cells) == 4  # one of every class and group
+    else:
+        assert shapes["pushed_task"] == (len(PUSHES), 6)
+        assert shapes["saliency_task"] == (6,)
+        assert not shown["pushed_sensitive"][PUSHES.index(0.0)].any()
