@@ -78,6 +78,14 @@ const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const percent = (share) => (Number.isFinite(share) ? (100 * share).toFixed(1) : "–");
 const signed = (number, digits) => (number >= 0 ? "+" : "−") + Math.abs(number).toFixed(digits);
 
+// Draws a chart, in steps that go on by themselves: one that was taken away meanwhile (purged, so without a layout) has
+// nothing left to draw, which plotly reports as an error.
+function drawn(plot, traces, layout) {
+  return window.Plotly.react(plot, traces, layout, CONFIG).catch((error) => {
+    if (plot._fullLayout) throw error;
+  });
+}
+
 // Plotly gives up a zoom when the range it is given changes, as it may while a sweep grows: repeat the one it knows.
 function keepZoom(node, layout) {
   const axes = ["xaxis", "yaxis"].filter((axis) => layout[axis]?.range);
@@ -142,7 +150,7 @@ const BLOCKS = {
     const layout = { ...structuredClone(node.layout), uirevision: explorer.data.rev };
     keepZoom(node, layout);
     if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false; // a finger scrolls the page, a mouse zooms
-    const drawn = window.Plotly.react(node.plot, node.traces, layout, CONFIG);
+    const done = drawn(node.plot, node.traces, layout);
     if (block.click && !node.listening) {
       node.listening = true;
       node.plot.on("plotly_click", (event) => {
@@ -150,7 +158,7 @@ const BLOCKS = {
         if (point) explorer.schedule("position", point.customdata, true);
       });
     }
-    return drawn;
+    return done;
   },
 
   // favourable decisions per 1,000 people: a grey bar before, a coloured one now, one row per group

@@ -42,7 +42,7 @@ class Stage {
     const copy = cut.colours ? recolour(figure, cut.colours) : { data: figure.data.slice(), layout: structuredClone(figure.layout) };
     const layout = { ...copy.layout, uirevision: revision };
     if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
-    await window.Plotly.react(this.plot, copy.data, layout, CONFIG);
+    await drawn(this.plot, copy.data, layout);
     if (!this.listening) {
       this.listening = true;
       this.plot.on("plotly_afterplot", () => this.mark());

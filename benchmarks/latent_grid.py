@@ -23,11 +23,7 @@ SEEDS = range(3)
 SAMPLE = 9  # runs trained one by one
 SETTINGS: dict[str, dict[str, Any]] = {
     "south_german": {"dataset_options": {"split": "2-fold", "sensitive_input": "keep"}},
-    "celeba": {
-        "dataset_options": {"size": 32},
-        "method_options": {"vae_steps": 2000},
-        "training": {"epochs": 20, "batch_size": 128},
-    },
+    "celeba": {"dataset_options": {"size": 32}, "method_options": {"vae_steps": 2000}},
 }
 ATTRIBUTES = {"south_german": ("sex", "age"), "celeba": ("Male", "Young")}
 
@@ -36,7 +32,7 @@ def runs(known: Any, dataset: str, sensitive: str) -> list[RunConfig]:
     given = SETTINGS[dataset]
     return [
         resolve(
-            known, dataset=dataset, method="dvge", seed=seed, training=given.get("training"),
+            known, dataset=dataset, method="dvge", seed=seed,
             dataset_options={**given["dataset_options"], "sensitive": sensitive},
             method_options={**given.get("method_options", {}), "eta_sensitive": s, "eta_task": t},
         )

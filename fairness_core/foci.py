@@ -23,6 +23,7 @@ from fairness_core.training import Job, batches, in_parts, total_steps
 
 NORMALISATIONS = ("none", "l2")
 LEAST = 1e-12
+PATIENCE = 5  # epochs without a lower validation loss, after which a classifier's training has ended
 
 
 def focus(net: Stack, z: Tensor, normalise: str = "none") -> Tensor:
@@ -85,9 +86,9 @@ def balanced_accuracy(guess: Tensor, truth: Tensor, levels: int) -> Tensor:
 
 
 def learn(job: Job, attributes: Attributes, builds: Sequence[Sequence[Classifier]], epochs: int) -> Sensitive:
-    """Train the classifiers on the job's training codes for so many epochs; the weights of the epoch with the lowest
-    loss on validation are kept. Levels count alike however rare they are: a classifier that names the commonest one for
-    everybody has no focus. builds: untrained networks, per attribute one per stream of rows."""
+    """Train the classifiers on the job's training codes for so many epochs at most; the weights of the epoch with the
+    lowest loss on validation are kept. Levels count alike however rare they are: a classifier that names the commonest
+    one for everybody has no focus. builds: untrained networks, per attribute one per stream of rows."""
     nets = []
     for a, networks in enumerate(builds):
         net = Stack([n.to(job.dtype) for n in networks])
@@ -96,7 +97,7 @@ def learn(job: Job, attributes: Attributes, builds: Sequence[Sequence[Classifier
         lowest = torch.full((len(net),), torch.inf, dtype=job.dtype)
         weights = _weights(job, lookup, attributes.levels[a], len(net))
         n, size = max(len(d.train) for d in job.data), job.budget.batch_size
-        epoch = -(-n // size)
+        epoch, waited = -(-n // size), torch.zeros(len(net), dtype=torch.long)
         steps = total_steps(type(job.budget)(epochs=epochs, batch_size=size), n)
         for step, batch in zip(range(1, steps + 1), batches(job), strict=False):
             optimizer.zero_grad()
@@ -104,8 +105,12 @@ def learn(job: Job, attributes: Attributes, builds: Sequence[Sequence[Classifier
             optimizer.step()
             if step % epoch == 0:
                 losses = _validation_loss(job, net, lookup, weights)
-                kept.keep(losses < lowest)
-                lowest = torch.minimum(lowest, losses)
+                better = (losses < lowest) & (waited < PATIENCE)
+                kept.keep(better)
+                lowest = torch.where(better, losses, lowest)
+                waited = torch.where(better, 0, waited + 1)
+                if bool((waited >= PATIENCE).all()):
+                    break
         kept.give_back(torch.isfinite(lowest).nonzero().flatten().tolist())
         nets.append(net.fixed(copied=True))
     return Sensitive(tuple(nets), attributes)

@@ -117,7 +117,7 @@ class DVGE(Latent):
         6.4, 0.0, 100.0, symbol="γ", help="Weight of the total correlation, with vae factor.", group="advanced"
     )
     sensitive_epochs: int = control(
-        40, 1, 1000, help="Training of the sensitive attribute's classifier, in epochs.", group="advanced"
+        40, 1, 1000, help="Epochs of the sensitive attribute's classifier, at most.", group="advanced"
     )
 
     @property
