@@ -19,6 +19,7 @@ from fairness_core.config import Budget, Event, RunConfig, UserError, complete, 
 from fairness_core.datasets import Dataset, load
 from fairness_core.methods import METHODS, InProcessing, Latent, PostHoc, PreProcessing
 from fairness_core.models import MODELS
+from fairness_core.once import Once
 from fairness_core.training import Events, Job, Training, phase_ends, train
 
 STACK_SIZE = 24  # replicas trained as one; more would no longer fit the processor's cache
@@ -70,9 +71,9 @@ def _in_stacks(
 ) -> Fit:
     """Plan the stacks and train them in turns."""
     stacks = plan(configs, [d.train.x.shape[1:] for d in data], [(len(d.train), id(d.train.y)) for d in data])
-    stop = threading.Event()
+    stop, common = threading.Event(), Once()
     trainings = [
-        (rows, _start([configs[i] for i in rows], [data[i] for i in rows], starts, live, dtype, stop))
+        (rows, _start([configs[i] for i in rows], [data[i] for i in rows], starts, live, dtype, stop, common))
         for rows in stacks
     ]
     at_once = min(cores(), len(trainings))
@@ -219,11 +220,9 @@ def plan(
             by_shape.setdefault((*shapes[i], rows[i][0]), []).append(i)
         families = list(by_shape.values())
     size = min(STACK_SIZE, max(8, -(-len(configs) // cores())))
-    out: list[list[int]] = []
-    for family in families:
-        parts = -(-len(family) // size)
-        out += [family[k::parts] for k in range(parts)]
-    return out
+    parts = [-(-len(family) // size) for family in families]
+    # the parts of a seed follow each other at a distance: what they have in common is made by the first
+    return [family[k::n] for k in range(max(parts)) for family, n in zip(families, parts, strict=True) if k < n]
 
 
 def cores() -> int:
@@ -238,6 +237,7 @@ def _start(
     live: bool,
     dtype: torch.dtype,
     stop: threading.Event,
+    common: Once,
 ) -> Training:
     methods = [METHODS[c.method](**c.method_options) for c in configs]
     models = [
@@ -247,7 +247,7 @@ def _start(
     budget = Budget(**configs[0].training)  # type: ignore[arg-type]
     if not isinstance(methods[0], InProcessing):
         return _alone(methods[0].fit(models[0], data[0], configs[0]))
-    return train(Job(methods, models, [c.seed for c in configs], data, budget, live, dtype, stop))
+    return train(Job(methods, models, [c.seed for c in configs], data, budget, live, dtype, stop, common))
 
 
 def _untrained(config: RunConfig, method: Any, data: Dataset) -> nn.Module:

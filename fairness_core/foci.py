@@ -69,6 +69,10 @@ class Sensitive:
         """The classifiers of one replica, frozen."""
         return tuple(net.only(replica if len(net) > 1 else 0) for net in self.nets)
 
+    def apart(self) -> Sensitive:
+        """The same for another thread: a stack's scratch memory is its own."""
+        return Sensitive(tuple(net.fixed(copied=True) for net in self.nets), self.attributes)
+
     def labels(self, s: Tensor, attribute: int) -> Tensor:
         """The attribute of rows of the groups s."""
         return torch.from_numpy(self.attributes.of[:, attribute])[s]

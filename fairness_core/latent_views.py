@@ -7,6 +7,7 @@ origin show only what concerns codes.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -40,7 +41,7 @@ class Look:
     batch: Batch
     classifiers: Sensitive
     net: Stack
-    _valid: dict[int, Arrays] = field(default_factory=dict)  # by stream of rows: replicas of one seed share classifiers
+    _known: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     @cached_property
     def z(self) -> Tensor:
@@ -94,10 +95,15 @@ class Look:
         """The focus-validity test: balanced accuracy of the sensitive classifiers when the k numbers with the largest
         focus, times their standard deviation, are replaced by their `means`, and with k random ones: validity_focus,
         validity_random, validity_random_sd, (size + 1,) each, for k = 0, 1, ..."""
-        stream = r if len(self.classifiers.nets[0]) > 1 else 0
-        if stream not in self._valid:
-            self._valid[stream] = self._validity(r, means)
-        return self._valid[stream]
+        found: Arrays = self.of_classifiers("validity", r, lambda: self._validity(r, means))
+        return found
+
+    def of_classifiers(self, name: str, r: int, make: Callable[[], Any]) -> Any:
+        """What concerns the sensitive classifiers of a replica alone, which those of one seed share: made once."""
+        key = (name, r if len(self.classifiers.nets[0]) > 1 else 0)
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
 
     def _validity(self, r: int, means: Tensor) -> Arrays:
         z, s = self.z[r], self._own(self.batch.s, r)
@@ -166,21 +172,26 @@ def _rows_of(data: Coded, encoder: vae.VAE, at: Look, r: int) -> Arrays:
     x = torch.from_numpy(data.source.test.x)
     pictures = x.dim() == 4
     rows = _chosen(data, SHOWN if len(at.net) == 1 else SHOWN_IN_STACKS) if pictures else torch.arange(len(at.z[r].t()))
-    z = at.z[r][:, rows].t().float()
-    out: Arrays = {}
-    for name, foci in (("sensitive", at.sensitive[r]), ("task", at.task[r])):
-        step = F.normalize(foci[:, rows].t().float(), dim=1)
-        decoded = torch.stack([encoder.decode(z + push * step) for push in PUSHES])
-        if pictures:
-            out[f"pushed_{name}"] = as_bytes(decoded.transpose(0, 1)).numpy()
-        else:
-            out[f"pushed_{name}"] = _small((decoded - decoded[PUSHES.index(0.0)]).mean(1))
-        out[f"saliency_{name}"] = saliency(encoder, _answers(at, r, name), vae.as_numbers(x[rows]))
+    inputs = vae.as_numbers(x[rows])
+    out: Arrays = at.of_classifiers("rows", r, lambda: _along(encoder, at, r, "sensitive", rows, inputs))
+    out = out | _along(encoder, at, r, "task", rows, inputs)
     if not pictures:
         return out | {"columns": np.frombuffer(json.dumps(data.source.features).encode(), np.uint8).copy()}
     decision = decided(at.net.only(r)(at.z[r][:, rows].t()))[0]
-    out |= {"pictures": as_bytes(vae.as_numbers(x[rows])).numpy(), "decision": decision.numpy()}
+    out |= {"pictures": as_bytes(inputs).numpy(), "decision": decision.numpy()}
     return out | {"truth": data.test.y[rows.numpy()], "group": data.test.s[rows.numpy()]}
+
+
+def _along(encoder: vae.VAE, at: Look, r: int, name: str, rows: Tensor, inputs: Tensor) -> Arrays:
+    """pushed_<name> and saliency_<name> of the `rows` of the split, whose inputs these are."""
+    foci = at.sensitive[r] if name == "sensitive" else at.task[r]
+    z, step = at.z[r][:, rows].t().float(), F.normalize(foci[:, rows].t().float(), dim=1)
+    decoded = torch.stack([encoder.decode(z + push * step) for push in PUSHES])
+    if inputs.dim() == 4:
+        pushed = as_bytes(decoded.transpose(0, 1)).numpy()
+    else:
+        pushed = _small((decoded - decoded[PUSHES.index(0.0)]).mean(1))
+    return {f"pushed_{name}": pushed, f"saliency_{name}": saliency(encoder, _answers(at, r, name), inputs)}
 
 
 def _chosen(data: Coded, most: int) -> Tensor:

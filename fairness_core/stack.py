@@ -65,6 +65,7 @@ class Stack:
         view.training = False
         view.parameters = {name: p.detach().clone() if copied else p.detach() for name, p in self.parameters.items()}
         view.buffers = copy.deepcopy(self.buffers) if copied else self.buffers
+        view._pools = {} if copied else self._pools
         return view
 
     def only(self, replica: int) -> Stack:

@@ -23,6 +23,7 @@ from fairness_core.config import SELECTIONS, Budget, Event, Exhibit
 from fairness_core.datasets import Dataset, Split
 from fairness_core.evaluation import confusions, evaluating, predicted_numbers
 from fairness_core.keeping import Guard, Kept
+from fairness_core.once import Once
 from fairness_core.optimizer import Adam
 from fairness_core.stack import Stack
 
@@ -119,7 +120,8 @@ class Recipe(Protocol):
 
 @dataclass
 class Job:
-    """One stack to train: per replica its recipe, network and seed; data one for all, or one per replica."""
+    """One stack to train: per replica its recipe, network and seed; data one for all, or one per replica. common: what
+    the stacks of one fit have in common and make once."""
 
     recipes: Sequence[Recipe]
     networks: Sequence[nn.Module]
@@ -129,6 +131,7 @@ class Job:
     live: bool = True
     dtype: torch.dtype = torch.float32
     stop: threading.Event = field(default_factory=threading.Event)  # set it, and training ends after the current step
+    common: Once = field(default_factory=Once)
     learner: Learner = field(init=False)
     scale: Scale = field(init=False)
 

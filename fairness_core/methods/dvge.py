@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fairness_core.batches import Batch, task_loss
-from fairness_core.codes import attributes_of
+from fairness_core.codes import Attributes, attributes_of
 from fairness_core.config import Exhibit, UserError, control
 from fairness_core.datasets import Dataset
 from fairness_core.foci import NORMALISATIONS, Sensitive, focus, learn, side_by_side
@@ -140,15 +140,24 @@ class DVGE(Latent):
                 raise UserError(
                     "DVGE needs training rows of at least two groups, and there is one; choose another group."
                 )
+        alike = replace(self, eta_sensitive=0.0, eta_task=0.0)  # the strengths come after
+        key = (alike, *((id(data), seed) for data, seed in streams))
+        found, foci = job.common.get(key, lambda: self._sensitive(job, attributes, streams))
+        etas = [(r.eta_sensitive, r.eta_task) for r in job.recipes if isinstance(r, DVGE)]
+        sensitive, task = torch.tensor(etas, dtype=job.dtype).t()[:, :, None, None]
+        return Memory(job, sensitive, task, found.apart(), foci)
+
+    def _sensitive(
+        self, job: Job, attributes: Attributes, streams: Sequence[tuple[Dataset, int]]
+    ) -> tuple[Sensitive, Tensor]:
+        """The trained classifiers of the sensitive attributes, and their foci at the training codes."""
         builds = [
             [classifier(self.hidden, data, levels, seed + 1_000_003 * (a + 1)) for data, seed in streams]
             for a, levels in enumerate(attributes.levels)
         ]
         found = learn(job, attributes, builds, self.sensitive_epochs)
-        foci = torch.cat([found.focus(part.x, self.normalise) for part in in_parts(job, job.rows("train"))], 2)
-        etas = [(r.eta_sensitive, r.eta_task) for r in job.recipes if isinstance(r, DVGE)]
-        sensitive, task = torch.tensor(etas, dtype=job.dtype).t()[:, :, None, None]
-        return Memory(job, sensitive, task, found, foci)
+        parts = [found.focus(part.x, self.normalise) for part in in_parts(job, job.rows("train"))]
+        return found, torch.cat(parts, 2)
 
     # -- one step
 

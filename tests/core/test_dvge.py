@@ -12,7 +12,7 @@ from torch import nn
 from fairness_core import codes, metrics
 from fairness_core.config import Budget, Event, UserError
 from fairness_core.datasets import Dataset, Split
-from fairness_core.foci import balanced_accuracy, focus
+from fairness_core.foci import balanced_accuracy, focus, learn
 from fairness_core.latent_views import PUSHES, association
 from fairness_core.methods.drop_dims import FFVAE, DropDims
 from fairness_core.methods.dvge import DVGE, INFERENCE, LITERAL, MODES
@@ -264,6 +264,40 @@ def test_runs_on_codes_train_together_once_their_autoencoder_is_there(tmp_path: 
         assert {e.step for e in last.values()} == {e.of for e in last.values()} == {of}
     one, two = ({i: e.confusion for events in told for i, e in events if e.stage == "test"} for told in (first, again))
     assert all(np.array_equal(one[i], two[i]) for i in one)
+
+
+def test_stacks_of_one_seed_share_the_classifier_of_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fairness_core.methods import dvge
+    from fairness_core.once import Once
+
+    learned: list[Any] = []
+
+    def counted(*args: Any) -> Any:
+        learned.append(learn(*args))
+        return learned[-1]
+
+    monkeypatch.setattr(dvge, "learn", counted)
+    data, common = entangled(300), Once()
+    recipes = [DVGE(eta_sensitive=eta, hidden="8", **FEW) for eta in (0.0, 1.0, 2.0)]
+
+    def networks(chosen: list[DVGE], seed: int, common: Once) -> list[nn.Module]:
+        models: list[nn.Module] = [MLP("8").build(data, seed) for _ in chosen]
+        job = Job(chosen, models, [seed] * len(chosen), [data] * len(chosen), BUDGET, live=False, common=common)
+        training = train(job)
+        try:
+            while True:
+                next(training)
+        except StopIteration as done:
+            return list(done.value)
+
+    apart = [*networks(recipes[:2], 0, common), *networks(recipes[2:], 0, common)]
+    assert len(learned) == 1
+    for one, other in zip(apart, networks(recipes, 0, Once()), strict=True):
+        for p, q in zip(one.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(p, q)
+    networks(recipes[:1], 1, common)
+    networks([dataclasses.replace(recipes[0], normalise="l2")], 0, common)
+    assert len(learned) == 4, "one for the whole stack, one for another seed, one for another setting"
 
 
 @pytest.mark.parametrize("pictures", [False, True])
