@@ -26,6 +26,7 @@ from fairness_core.datasets import SOURCES, Dataset, Split, load
 from fairness_core.datasets.adult import Adult, read_raw
 from fairness_core.datasets.base import encode_table, group_codes, stratified_split
 from fairness_core.experiment import cores
+from fairness_core.generators import ran
 from fairness_core.methods import METHODS
 from fairness_core.models import MLP, Classifier, n_logits, seeded
 from fairness_core.postprocessing import TAUS, RejectOption, disadvantaged
@@ -137,13 +138,8 @@ def of_seed(setting: Setting, data: Dataset, network: nn.Module, seed: int) -> d
 
 def _finish(fitting: Any) -> tuple[nn.Module, dict[str, Event]]:
     """The module a method returns, and its last event of each stage."""
-    finals: dict[str, Event] = {}
-    try:
-        while True:
-            event = next(fitting)
-            finals[event.stage] = event
-    except StopIteration as done:
-        return done.value, finals
+    module, events = ran(fitting)
+    return module, {event.stage: event for event in events}
 
 
 def with_threshold(data: Dataset, finals: Mapping[str, Event], objective: Objective) -> np.ndarray:

@@ -23,6 +23,7 @@ from fairness_core.codes import Coded
 from fairness_core.config import Budget, Event, Options, resolve
 from fairness_core.datasets import Dataset, load
 from fairness_core.experiment import STACK_SIZE, fit
+from fairness_core.generators import ran
 from fairness_core.methods import METHODS, Latent
 from fairness_core.sweep import constant_classifier, hypervolume, pareto_mask
 from fairness_core.training import Job, train
@@ -185,12 +186,7 @@ class Comparison:
 
     def _coded(self, recipe: Latent, data: Dataset) -> Coded:
         began = time.perf_counter()
-        coding = recipe.coded(data, self._folder)
-        try:
-            while True:
-                next(coding)
-        except StopIteration as done:
-            coded: Coded = done.value
+        coded, _ = ran(recipe.coded(data, self._folder))
         self.seconds.setdefault("codes", time.perf_counter() - began)
         return coded
 

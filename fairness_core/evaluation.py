@@ -46,9 +46,9 @@ def classes_of(logits: Tensor, y: Tensor, data: Dataset, scale: Scale) -> tuple[
     return y, decided(logits, y)
 
 
-def decided(logits: Tensor, y: Tensor) -> Tensor:
+def decided(logits: Tensor, y: Tensor | None = None) -> Tensor:
     """The classes that the logits stand for, (R, rows), or (R, targets, rows) where y holds several targets."""
-    if y.dim() == 3:
+    if y is not None and y.dim() == 3:
         return (logits > 0).long()
     return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
 

@@ -17,10 +17,11 @@ from fairness_core import vae
 from fairness_core.codes import Coded
 from fairness_core.config import Budget, Event, RunConfig, UserError, complete, controls_of, split_method
 from fairness_core.datasets import Dataset, load
+from fairness_core.generators import mapped, ran
 from fairness_core.methods import METHODS, InProcessing, Latent, PostHoc, PreProcessing
 from fairness_core.models import MODELS
 from fairness_core.once import Once
-from fairness_core.training import Events, Job, Training, phase_ends, train
+from fairness_core.training import Events, Job, Training, later, phase_ends, train
 
 STACK_SIZE = 24  # replicas trained as one; more would no longer fit the processor's cache
 Fit = Generator[Events, None, list[nn.Module]]
@@ -100,15 +101,7 @@ def _on_codes(
         for i in rows:
             coded[i], first[i] = made, 0 if made.reused else recipe.settings.steps
     training = _in_stacks(configs, coded, {}, live, dtype)
-    try:
-        while True:
-            events = next(training)
-            yield [(i, replace(e, step=e.step + first[i], of=e.of + first[i])) for i, e in events]
-    except StopIteration as done:
-        networks: list[nn.Module] = done.value
-        return networks
-    finally:
-        training.close()
+    return (yield from mapped(training, lambda events: [(i, later(first[i])(event)) for i, event in events]))
 
 
 def _coding(
@@ -154,13 +147,8 @@ def trained(config: RunConfig, data: Dataset, path: Path) -> nn.Module:
 
 def _now(config: RunConfig, data_dir: Path | str | None, tables: Path | str | None, dtype: torch.dtype) -> nn.Module:
     """The network of a run, trained here."""
-    training = fit([config], data_dir=data_dir, tables=tables, live=False, dtype=dtype)
-    try:
-        while True:
-            next(training)
-    except StopIteration as done:
-        network: nn.Module = done.value[0]
-        return network
+    (network,), _ = ran(fit([config], data_dir=data_dir, tables=tables, live=False, dtype=dtype))
+    return network
 
 
 def check_task(method: str, data: Dataset) -> None:
@@ -257,15 +245,10 @@ def _untrained(config: RunConfig, method: Any, data: Dataset) -> nn.Module:
     return network
 
 
-def _alone(training: Generator) -> Training:  # type: ignore[type-arg]
+def _alone(training: Generator[Event, None, nn.Module]) -> Training:
     """A method with a fit of its own, in the shape of a stack of one."""
-    try:
-        while True:
-            yield [(0, next(training))]
-    except StopIteration as done:
-        return [done.value]
-    finally:
-        training.close()
+    network = yield from mapped(training, lambda event: [(0, event)])
+    return [network]
 
 
 def _take_turns(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fairness_core.batches import Batch, row_losses
 from fairness_core.codes import Attributes
-from fairness_core.evaluation import evaluating
+from fairness_core.evaluation import decided, evaluating
 from fairness_core.keeping import Kept
 from fairness_core.models import Classifier
 from fairness_core.optimizer import Adam
@@ -76,10 +76,6 @@ class Sensitive:
     def labels(self, s: Tensor, attribute: int) -> Tensor:
         """The attribute of rows of the groups s."""
         return torch.from_numpy(self.attributes.of[:, attribute])[s]
-
-
-def decided(logits: Tensor) -> Tensor:
-    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
 
 
 def balanced_accuracy(guess: Tensor, truth: Tensor, levels: int) -> Tensor:

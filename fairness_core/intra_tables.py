@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fairness_core import catalogue, metrics
 from fairness_core.config import Event, Option, Options, RunConfig, resolve
 from fairness_core.datasets import load
 from fairness_core.experiment import fit
+from fairness_core.generators import ran
 from fairness_core.metrics import EPSILON, METRICS
 from fairness_core.thresholds import Objective, select
 
@@ -145,14 +147,10 @@ def train_all(
 ) -> tuple[list[nn.Module], list[dict[str, Event]]]:
     """The trained modules, and of each run its final events by stage."""
     finals: list[dict[str, Event]] = [{} for _ in configs]
-    training = fit(configs, data_dir=data_dir, starts=starts, live=False)
-    try:
-        while True:
-            for i, event in next(training):
-                finals[i][event.stage] = event
-    except StopIteration as done:
-        networks: list[nn.Module] = done.value
-        return networks, finals
+    networks, told = ran(fit(configs, data_dir=data_dir, starts=starts, live=False))
+    for i, event in chain.from_iterable(told):
+        finals[i][event.stage] = event
+    return networks, finals
 
 
 def best_threshold(config: RunConfig, finals: Mapping[str, Event], data_dir: Path | str | None) -> np.ndarray:

@@ -21,7 +21,8 @@ from fairness_core import vae
 from fairness_core.batches import Batch
 from fairness_core.batches import side_by_side as joined
 from fairness_core.codes import ACTIVE, Coded, as_bytes
-from fairness_core.foci import LEAST, Sensitive, balanced_accuracy, decided, focus, side_by_side
+from fairness_core.evaluation import decided
+from fairness_core.foci import LEAST, Sensitive, balanced_accuracy, focus, side_by_side
 from fairness_core.stack import Stack
 from fairness_core.training import Job
 

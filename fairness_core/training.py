@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_left
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -206,6 +206,11 @@ def train(job: Job) -> Training:
     for stage in ("validation", "test"):
         yield final_events(job, stage, steps, guard)
     return [recipe.finished(learner, r, in_units(net.network(r), job.scale)) for r in range(len(net))]
+
+
+def later(first: int) -> Callable[[Event], Event]:
+    """Events of a part before which `first` steps were made, as events of the whole."""
+    return lambda event: replace(event, step=first + event.step, of=first + event.of)
 
 
 def in_units(network: nn.Module, scale: Scale) -> nn.Module:

@@ -8,6 +8,7 @@ train for 300,000 steps and more.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -83,7 +84,7 @@ def blocks_of(features: Sequence[str], x: np.ndarray) -> tuple[Block, ...]:
     return tuple(found)
 
 
-class VAE(nn.Module):
+class VAE(nn.Module, ABC):
     """encoder: x -> (n, 2 size), means and log variances; decoder: code (n, size) -> what `loss` and `picture` read."""
 
     def __init__(self, encoder: nn.Sequential, decoder: nn.Sequential, size: int) -> None:
@@ -99,13 +100,13 @@ class VAE(nn.Module):
         """The mean code, (n, size)."""
         return self.posterior(x)[0]
 
+    @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
         """Rows in the units of x: pixels in [0, 1], numbers, probabilities of levels."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reconstruction(self, z: Tensor, x: Tensor) -> Tensor:
         """-log p(x | z) in nats, (n,), up to a constant."""
-        raise NotImplementedError
 
 
 class PictureVAE(VAE):

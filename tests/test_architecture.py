@@ -23,7 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
         (
-            {"config", "palette", "processes", "balance", "costs", "trigger_law", "once"},
+            {"config", "palette", "processes", "balance", "costs", "trigger_law", "once", "generators"},
             {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "cyclegan"},
             {"models", "jobs", "intervals", "dense", "batches", "scores"},
             {"store", "metrics", "regression", "stack"},

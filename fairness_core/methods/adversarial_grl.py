@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from fairness_core.batches import Batch, row_losses, task_loss
 from fairness_core.config import control
 from fairness_core.datasets import Dataset
-from fairness_core.methods.base import InProcessing, adversary_network, guessed_groups, register
+from fairness_core.evaluation import decided
+from fairness_core.methods.base import InProcessing, adversary_network, register
 from fairness_core.models import Classifier
 from fairness_core.training import Learner, backward
 
@@ -66,7 +67,7 @@ class AdversarialGRL(InProcessing):
         return {"loss": loss.detach(), "adversary_loss": loss_a.detach()}
 
     def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
-        right = guessed_groups(learner.adversary.net(learner.model.net.features(batch.x))) == batch.s
+        right = decided(learner.adversary.net(learner.model.net.features(batch.x))) == batch.s
         s = batch.s.expand_as(right)
         members = [s == g for g in range(learner.group_shares.shape[1])]
         recalls = torch.stack([(right & rows).sum(1) / rows.sum(1) for rows in members])

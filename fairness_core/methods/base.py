@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -17,14 +18,17 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fairness_core import codes, vae
+from fairness_core import codes
 from fairness_core.batches import Batch, row_losses, task_loss
 from fairness_core.config import Budget, Event, Exhibit, RunConfig, control
 from fairness_core.datasets import Dataset, Split, groups_as_target
+from fairness_core.evaluation import decided
+from fairness_core.generators import mapped
 from fairness_core.metrics import EPSILON
 from fairness_core.models import MLP, Classifier, dense, n_logits, seeded
 from fairness_core.thresholds import KINDS, MEASURES, Objective
-from fairness_core.training import Finding, Job, Learner, phase_ends, train
+from fairness_core.training import Finding, Job, Learner, later, phase_ends, train
+from fairness_core.vae import Losses, Settings
 
 FAMILIES = ("untreated", "in", "intra", "post", "pre", "experiment")  # what a method changes; an experiment: nothing
 STARTS = ("erm", *(f"adversarial{kind}" for kind in ("", "_grl", "_zhang")), "parity")  # whose models are treated
@@ -167,10 +171,10 @@ class Latent(InProcessing):
 
     @property
     @abstractmethod
-    def settings(self) -> vae.Settings:
+    def settings(self) -> Settings:
         """Of the autoencoder."""
 
-    def coded(self, data: Dataset, folder: Path | None = None) -> Generator[tuple[int, vae.Losses], None, codes.Coded]:
+    def coded(self, data: Dataset, folder: Path | None = None) -> Generator[tuple[int, Losses], None, codes.Coded]:
         """The data in codes; see codes.coded. The autoencoder is kept in `folder`, if there is one."""
         return codes.coded(data, self.settings, self.code, folder)
 
@@ -181,28 +185,35 @@ class Latent(InProcessing):
     def fit(self, model: nn.Module, data: Dataset, run: RunConfig) -> Generator[Event, None, nn.Module]:
         budget, first = Budget(**run.training), self.settings.steps  # type: ignore[arg-type]
         of = first + phase_ends(budget, len(data.train), self.phases)[-1]
-        coding = self.coded(data)
-        try:
-            while True:
-                step, losses = next(coding)
-                yield Event("training", step, of, losses)
-        except StopIteration as done:
-            coded: codes.Coded = done.value
-        finally:
-            coding.close()
-        training = _events(Job([self], [self.network(coded, run.seed)], [run.seed], [coded], budget))
-        try:
-            while True:
-                event = next(training)
-                yield replace(event, step=first + event.step, of=first + event.of)
-        except StopIteration as done:
-            return done.value[0]  # type: ignore[no-any-return]
-        finally:
-            training.close()
+        coded = yield from mapped(self.coded(data), lambda told: Event("training", told[0], of, told[1]))
+        job = Job([self], [self.network(coded, run.seed)], [run.seed], [coded], budget)
+        return (yield from mapped(_events(job), later(first)))[0]
 
     def finished(self, learner: Learner, replica: int, network: nn.Module) -> nn.Module:
         data = learner.memory.job.data[replica]
         return network if getattr(data, "encoder", None) is None else Decided(data.encoder, network)
+
+
+@dataclass(frozen=True)
+class Unlabelled(Latent):
+    """The shared half of methods whose autoencoder looks at no label, so that every attribute and target shares it."""
+
+    vae: str = control(
+        "vanilla",
+        choices=("vanilla", "beta", "factor"),
+        help="The autoencoder; beta and factor (FactorVAE) disentangle the code.",
+        group="advanced",
+    )
+    beta: float = control(4.0, 0.0, 100.0, symbol="β", help="Weight of the KL term, with vae beta.", group="advanced")
+    gamma: float = control(
+        6.4, 0.0, 100.0, symbol="γ", help="Weight of the total correlation, with vae factor.", group="advanced"
+    )
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            self.vae, self.size, self.beta, self.gamma, 0.0, self.vae_steps, lr=self.vae_lr, seed=self.vae_seed
+        )
 
 
 class Decided(nn.Module):
@@ -244,16 +255,15 @@ class PostHoc(ABC):
 
 
 def _events(job: Job) -> Generator[Event, None, list[nn.Module]]:
-    training = train(job)
-    try:
+    """The events of a stack of one."""
+    with closing(train(job)) as training:
         while True:
-            for _, event in next(training):
-                yield event
-    except StopIteration as done:
-        networks: list[nn.Module] = done.value
-        return networks
-    finally:
-        training.close()
+            try:
+                events = next(training)
+            except StopIteration as done:
+                networks: list[nn.Module] = done.value
+                return networks
+            yield from (event for _, event in events)
 
 
 def adversary_network(n_inputs: int, hidden: int, n_groups: int, seed: int) -> nn.Sequential:
@@ -330,16 +340,11 @@ class PredictionAdversary(InProcessing):
         logits = learner.model.net(batch.x)
         guess = learner.adversary.net(adversary_input(notion, logits, batch.y, len(learner.group_shares)))
         rows = (batch.y == 1) if notion == "equal_opportunity" else torch.ones_like(batch.y, dtype=torch.bool)
-        right = guessed_groups(guess) == batch.s
+        right = decided(guess) == batch.s
         rows, s = rows.expand_as(right), batch.s.expand_as(right)
         n = rows.sum(1).clamp(min=1)
         per_group = torch.stack([((s == g) & rows).sum(1) for g in range(learner.group_shares.shape[1])])
         return {"adversary_accuracy": (right & rows).sum(1) / n, "chance": per_group.amax(0) / n}
-
-
-def guessed_groups(guess: Tensor) -> Tensor:
-    """The group the adversary names, (R, rows), from its logits (R, 1 or groups, rows)."""
-    return (guess[:, 0] > 0).long() if guess.shape[1] == 1 else guess.argmax(1)
 
 
 @dataclass(frozen=True)

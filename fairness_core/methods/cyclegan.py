@@ -16,12 +16,13 @@ from fairness_core.batches import Rows, Scale, minibatches, row_losses
 from fairness_core.config import Budget, Event, Exhibit, RunConfig, UserError, control
 from fairness_core.datasets import Dataset, Split
 from fairness_core.evaluation import decided
+from fairness_core.generators import mapped
 from fairness_core.methods.base import METHODS, register
 from fairness_core.models import Classifier, n_logits, seeded
 from fairness_core.optimizer import Adam
 from fairness_core.preparation import NotApplicable
 from fairness_core.stack import Stack
-from fairness_core.training import total_steps
+from fairness_core.training import later, total_steps
 
 FEW = 200  # pictures of a group; with fewer a discriminator learns them by heart
 HELD = 256  # training pictures that the witnesses do not learn from, so that they can judge their translations
@@ -134,16 +135,8 @@ class CycleGAN:
         yield Event("training", first, of, {**told, **known}, exhibit=shown)
 
         union = replace(data, train=joined(data.train, twins, source, aim))
-        training = METHODS["erm"]().fit(model, union, run)
-        try:
-            while True:
-                event: Event = next(training)
-                yield replace(event, step=first + event.step, of=first + event.of)
-        except StopIteration as done:
-            network: nn.Module = done.value
-            return network
-        finally:
-            training.close()
+        network: nn.Module = yield from mapped(METHODS["erm"]().fit(model, union, run), later(first))
+        return network
 
     def check(self, data: Dataset) -> np.ndarray:
         """Training pictures of every group, (groups,); UserError where there is nothing to translate."""

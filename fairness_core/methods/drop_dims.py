@@ -17,7 +17,7 @@ from fairness_core.config import UserError, control
 from fairness_core.datasets import Dataset
 from fairness_core.foci import side_by_side
 from fairness_core.latent_views import association
-from fairness_core.methods.base import Latent, register
+from fairness_core.methods.base import Latent, Unlabelled, register
 from fairness_core.training import Finding, Job, Learner
 from fairness_core.vae import Settings, sensitive_columns
 
@@ -88,7 +88,7 @@ class Masked(nn.Module):
 
 @register
 @dataclass(frozen=True)
-class DropDims(Dropping):
+class DropDims(Dropping, Unlabelled):
     """Rows become codes of an autoencoder that knows no label; the numbers of the code that go most with the sensitive
     attribute are set to 0, in training and when deciding.
 
@@ -111,21 +111,10 @@ class DropDims(Dropping):
     top_k: int = control(
         1, 0, 256, symbol="k", tradeoff=True, grid=range(10), help="How many numbers of the code are left out."
     )
-    vae: str = control("vanilla", choices=("vanilla", "beta", "factor"), help="The autoencoder.", group="advanced")
-    beta: float = control(4.0, 0.0, 100.0, symbol="β", help="Weight of the KL term, with vae beta.", group="advanced")
-    gamma: float = control(
-        6.4, 0.0, 100.0, symbol="γ", help="Weight of the total correlation, with vae factor.", group="advanced"
-    )
 
     @property
     def strength(self) -> float:
         return float(self.top_k)
-
-    @property
-    def settings(self) -> Settings:
-        return Settings(
-            self.vae, self.size, self.beta, self.gamma, 0.0, self.vae_steps, lr=self.vae_lr, seed=self.vae_seed
-        )
 
     def dropped(self, data: Dataset) -> list[int]:
         z, attributes = data.train.x.T.astype(np.float64), attributes_of(data)

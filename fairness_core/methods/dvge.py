@@ -15,11 +15,10 @@ from fairness_core.config import Exhibit, UserError, control
 from fairness_core.datasets import Dataset
 from fairness_core.foci import NORMALISATIONS, Sensitive, focus, learn, side_by_side
 from fairness_core.latent_views import Look, exhibit, look
-from fairness_core.methods.base import Latent, register
+from fairness_core.methods.base import Unlabelled, register
 from fairness_core.models import MLP, Classifier
 from fairness_core.stack import Stack
 from fairness_core.training import Finding, Job, Learner, in_parts
-from fairness_core.vae import Settings
 
 STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 TASK_STRENGTHS = (0.0, 0.1, 0.2, 0.4, 0.8)
@@ -44,7 +43,7 @@ class Memory:
 
 @register
 @dataclass(frozen=True)
-class DVGE(Latent):
+class DVGE(Unlabelled):
     """Rows become codes of an autoencoder that knows no label. A classifier of the sensitive attribute and the model of
     the task say by their gradients which directions of a code they listen to (their foci); the task is then learned
     from codes that are moved along both, so that it leans less on the first and more on the second.
@@ -106,16 +105,6 @@ class DVGE(Latent):
         "that η means the same all through training, but on tables more of it may widen the gap.",
         group="advanced",
     )
-    vae: str = control(
-        "vanilla",
-        choices=("vanilla", "beta", "factor"),
-        help="The autoencoder; beta and factor (FactorVAE) disentangle the code.",
-        group="advanced",
-    )
-    beta: float = control(4.0, 0.0, 100.0, symbol="β", help="Weight of the KL term, with vae beta.", group="advanced")
-    gamma: float = control(
-        6.4, 0.0, 100.0, symbol="γ", help="Weight of the total correlation, with vae factor.", group="advanced"
-    )
     sensitive_epochs: int = control(
         40, 1, 1000, help="Epochs of the sensitive attribute's classifier, at most.", group="advanced"
     )
@@ -123,12 +112,6 @@ class DVGE(Latent):
     @property
     def strength(self) -> float:
         return self.eta_sensitive
-
-    @property
-    def settings(self) -> Settings:
-        return Settings(
-            self.vae, self.size, self.beta, self.gamma, 0.0, self.vae_steps, lr=self.vae_lr, seed=self.vae_seed
-        )
 
     # -- before the first step
 

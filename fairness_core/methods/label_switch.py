@@ -19,7 +19,9 @@ from fairness_core.batches import Batch, row_losses, task_loss
 from fairness_core.config import Event, Exhibit, RunConfig, UserError, control
 from fairness_core.costs import SWITCHES
 from fairness_core.datasets import Dataset, groups_as_target
-from fairness_core.methods.base import InProcessing, guessed_groups, register, renewed
+from fairness_core.evaluation import decided
+from fairness_core.generators import mapped
+from fairness_core.methods.base import InProcessing, register, renewed
 from fairness_core.models import Classifier, n_logits, seeded
 from fairness_core.training import Job, Learner, Player
 from fairness_core.twins import Keeper, Twins, chosen, exhibits
@@ -94,14 +96,7 @@ class LabelSwitch:
         resisted = replace(moved, radius=self.robust_share * moved.radius, step=self.robust_share * moved.step)
         lessons = Lessons(self.kind, moved, resisted, run.seed)
         training = lessons.fit(_with_outputs(model, n_logits(told), run.seed), told, run)
-        try:
-            while True:
-                yield replace(next(training), scores=None)
-        except StopIteration as done:
-            network: nn.Module = done.value
-            return network
-        finally:
-            training.close()
+        return (yield from mapped(training, lambda event: replace(event, scores=None)))
 
 
 def _with_outputs(model: nn.Module, n_outputs: int, seed: int) -> Classifier:
@@ -183,7 +178,7 @@ class Lessons(InProcessing):
         memory.shown = ()
         if self.kind == HARD:
             return {}
-        right = guessed_groups(learner.adversary.net.fixed()(batch.x)) == batch.s
+        right = decided(learner.adversary.net.fixed()(batch.x)) == batch.s
         known = probes.group_mean(right, batch.s.expand_as(right), memory.n_groups).to(learner.lam.dtype)
         told = {"attacked_accuracy": known, "chance": torch.full_like(known, 1 / memory.n_groups)}
         if learner.phase == 1:
@@ -201,7 +196,7 @@ class Lessons(InProcessing):
         before = chosen(memory.sample, moved.at, 1)
         known, found = judge(before.x), judge(moved.x)
         memory.shown = exhibits(before, moved, ((known, _per_group(known)), (found, _per_group(found))))
-        return (guessed_groups(found) == moved.aim).to(found.dtype).mean(1)
+        return (decided(found) == moved.aim).to(found.dtype).mean(1)
 
     def exhibits(self, learner: Learner) -> Sequence[Exhibit | None]:
         memory: Memory = learner.memory

@@ -15,7 +15,8 @@ from fairness_core.batches import Batch, row_losses, task_loss
 from fairness_core.config import Event, RunConfig, control
 from fairness_core.critics import WIDTH, Sampler, Tuned, answers, player
 from fairness_core.datasets import Dataset
-from fairness_core.methods.base import Intra, guessed_groups, register
+from fairness_core.evaluation import decided
+from fairness_core.methods.base import Intra, register
 from fairness_core.models import dense, seeded
 from fairness_core.optimizer import project
 from fairness_core.training import Player
@@ -83,7 +84,7 @@ class ZhangFinetune(Intra):
             picked = sampler.draw()
             adversary.descend(row_losses(adversary.net(h[:, :, picked]), s[picked]).mean(1))
         with torch.no_grad():
-            right = guessed_groups(adversary.net(h)) == s
+            right = decided(adversary.net(h)) == s
         return {"adversary_accuracy": float(right.float().mean()), "chance": float(s.bincount().max() / len(s))}
 
     def _tune(self, tuned: Tuned, adversary: Player, batch: Batch) -> None:

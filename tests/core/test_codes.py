@@ -11,6 +11,7 @@ import torch
 from fairness_core import codes, exhibits, vae
 from fairness_core.config import UserError
 from fairness_core.datasets import Dataset, Split
+from fairness_core.generators import ran
 from fairness_core.vae import Block, Settings, blocks_of
 from tests.tiny import tiny_dataset
 
@@ -20,12 +21,7 @@ LEVELS = ("job=a", "job=b", "job=c")
 
 def made(data: Dataset, settings: Settings = QUICK, folder: Path | None = None, mode: str = codes.MEAN) -> Any:
     """The codes, and the steps that were told."""
-    coding, told = codes.coded(data, settings, mode, folder), []
-    try:
-        while True:
-            told.append(next(coding))
-    except StopIteration as done:
-        return done.value, told
+    return ran(codes.coded(data, settings, mode, folder))
 
 
 def with_rows(x: Any, features: tuple[str, ...] = ()) -> Dataset:

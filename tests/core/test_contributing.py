@@ -12,6 +12,7 @@ import pytest
 from fairness_core import catalogue
 from fairness_core.config import Budget, RunConfig, complete, controls_of
 from fairness_core.datasets import SOURCES
+from fairness_core.generators import ran
 from fairness_core.methods import METHODS
 from fairness_core.models import MLP
 from tests.tiny import tiny_dataset
@@ -31,12 +32,7 @@ def fit_once(method: Any, data: Any, **options: Any) -> tuple[Any, list[Any]]:
     given = complete(controls_of(method), options, method.name)
     run = RunConfig(data.name, {}, "mlp", {}, method.name, given, vars(Budget(epochs=8, batch_size=64, lr=5e-3)), 0)
     training = method(**given).fit(MLP("8").build(data, 0), data, run)
-    events = []
-    while True:
-        try:
-            events.append(next(training))
-        except StopIteration as done:
-            return done.value, events
+    return ran(training)
 
 
 def test_the_debiaser_of_the_guide_trains_and_lowers_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from fairness_core import cyclegan
 from fairness_core.config import Budget, Event, RunConfig, UserError, complete, controls_of
 from fairness_core.cyclegan import Gan, Pool, Settings, Translator, discriminator, halvings, translate
 from fairness_core.datasets import Dataset, Split
+from fairness_core.generators import ran
 from fairness_core.methods import METHODS
 from fairness_core.methods import cyclegan as augmentation
 from fairness_core.methods.cyclegan import CycleGAN, Routes, Witness, joined, wanted_twins
@@ -55,12 +56,7 @@ def config(seed: int = 0, **options: Any) -> RunConfig:
 def fit(data: Dataset, seed: int = 0, **options: Any) -> tuple[nn.Module, list[Event]]:
     run = config(seed, **options)
     training = CycleGAN(**run.method_options).fit(SmallCNN("4-8", 8).build(data, seed), data, run)  # type: ignore[arg-type]
-    events = []
-    try:
-        while True:
-            events.append(next(training))
-    except StopIteration as done:
-        return done.value, events
+    return ran(training)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from fairness_core import codes, metrics
 from fairness_core.config import Budget, Event, UserError
 from fairness_core.datasets import Dataset, Split
 from fairness_core.foci import balanced_accuracy, focus, learn
+from fairness_core.generators import ran
 from fairness_core.latent_views import PUSHES, association
 from fairness_core.methods.drop_dims import FFVAE, DropDims
 from fairness_core.methods.dvge import DVGE, INFERENCE, LITERAL, MODES
@@ -283,12 +284,7 @@ def test_stacks_of_one_seed_share_the_classifier_of_the_group(monkeypatch: pytes
     def networks(chosen: list[DVGE], seed: int, common: Once) -> list[nn.Module]:
         models: list[nn.Module] = [MLP("8").build(data, seed) for _ in chosen]
         job = Job(chosen, models, [seed] * len(chosen), [data] * len(chosen), BUDGET, live=False, common=common)
-        training = train(job)
-        try:
-            while True:
-                next(training)
-        except StopIteration as done:
-            return list(done.value)
+        return ran(train(job))[0]
 
     apart = [*networks(recipes[:2], 0, common), *networks(recipes[2:], 0, common)]
     assert len(learned) == 1
@@ -311,12 +307,7 @@ def test_a_finished_run_leaves_what_the_page_shows(pictures: bool) -> None:
         }
         data = dataclasses.replace(data, **parts, features=())  # type: ignore[arg-type]
     recipe = DVGE(size=3, vae_steps=20, hidden="8", **FEW)
-    coding = recipe.coded(data)
-    try:
-        while True:
-            next(coding)
-    except StopIteration as done:
-        coded = done.value
+    coded, _ = ran(recipe.coded(data))
     _, (event,) = trained([recipe], coded, [0], Budget(epochs=2, batch_size=64))
     shown = event.exhibit
     assert shown is not None

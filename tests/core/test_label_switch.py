@@ -12,6 +12,7 @@ from fairness_core import aeda_experiments, attacks, datasets, experiment, metri
 from fairness_core.attack_budget import ball
 from fairness_core.config import Budget, Event, RunConfig, UserError, complete, controls_of, resolve
 from fairness_core.datasets import Dataset, Split, groups_as_target
+from fairness_core.generators import ran
 from fairness_core.methods import METHODS, InProcessing, judged
 from fairness_core.methods.label_switch import Lessons, Memory
 from fairness_core.models import MLP, SmallCNN
@@ -60,12 +61,7 @@ def fit(data: Dataset, budget: Budget = SHORT, seed: int = 0, **options: Any) ->
     run = config(data, budget, seed, **options)
     model = MLP("16").build(data, seed) if data.train.x.ndim == 2 else SmallCNN("4-8", 16).build(data, seed)
     training = METHODS["label_switch"](**run.method_options).fit(model, data, run)
-    events = []
-    try:
-        while True:
-            events.append(next(training))
-    except StopIteration as done:
-        return done.value, events
+    return ran(training)
 
 
 def accuracy(events: list[Event]) -> float:

@@ -11,6 +11,7 @@ import torch
 from fairness_core import metrics
 from fairness_core.config import Budget, Event, RunConfig, complete, controls_of
 from fairness_core.datasets import Dataset
+from fairness_core.generators import ran
 from fairness_core.methods import METHODS, Latent, PostHoc, PreProcessing
 from fairness_core.methods.adversarial_grl import Reversed
 from fairness_core.methods.adversarial_zhang import project
@@ -40,12 +41,7 @@ def config(method: str, seed: int = 0, budget: Budget = SHORT, **options: Any) -
 def fit(method: str, data: Dataset, seed: int = 0, budget: Budget = SHORT, **options: Any) -> tuple[Any, list[Event]]:
     run = config(method, seed, budget, **options)
     training = METHODS[method](**run.method_options).fit(MLP("8-8").build(data, seed), data, run)
-    events = []
-    try:
-        while True:
-            events.append(next(training))
-    except StopIteration as done:
-        return done.value, events
+    return ran(training)
 
 
 def stacked(

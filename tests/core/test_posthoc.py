@@ -15,6 +15,7 @@ from fairness_core import metrics, posthoc
 from fairness_core.config import Budget, Event, RunConfig, UserError, complete, controls_of
 from fairness_core.critics import Critic, Sampler, Tuned, soft_gap
 from fairness_core.datasets import Dataset, Split
+from fairness_core.generators import ran
 from fairness_core.methods import METHODS, PostHoc
 from fairness_core.methods.adversarial_finetune import AdversarialFinetune, Duel
 from fairness_core.methods.base import Intra
@@ -50,12 +51,7 @@ def trained(data: Dataset, seed: int = 0, norm: str = "none") -> nn.Module:
     method = METHODS["erm"]()
     network = MLP("16-16", 0.2 if norm == "batch" else 0.0, norm).build(data, seed)
     job = Job([method], [network], [seed], [data], Budget(epochs=8, batch_size=64, lr=5e-3), live=False)
-    training = train(job)
-    try:
-        while True:
-            next(training)
-    except StopIteration as done:
-        return done.value[0]
+    return ran(train(job))[0][0]
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +68,7 @@ def fit(method: str, model: nn.Module, data: Dataset, seed: int = 0, **options: 
     given = complete(controls_of(METHODS[method]), {**QUICK.get(method, {}), **options}, method)
     run = RunConfig("tiny", {}, "mlp", {}, method, given, {}, seed)
     fitting = METHODS[method](**given).fit(model, data, run)
-    events = []
-    try:
-        while True:
-            events.append(next(fitting))
-    except StopIteration as done:
-        return done.value, events
+    return ran(fitting)
 
 
 def decided(module: Any, method: str, split: Split) -> np.ndarray:

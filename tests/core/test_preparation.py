@@ -14,6 +14,7 @@ from fairness_core import experiment, metrics, preparation
 from fairness_core.batches import Batch, row_losses, task_loss
 from fairness_core.config import Budget, RunConfig, UserError, complete, controls_of
 from fairness_core.datasets import Dataset, Split
+from fairness_core.generators import ran
 from fairness_core.methods import METHODS, PreProcessing
 from fairness_core.preparation import NotApplicable, cell_counts, oversampled, sampled, undersampled, weights
 from tests.tiny import tiny_dataset
@@ -120,12 +121,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Dataset:
 
 
 def run(configs: list[RunConfig], **how: Any) -> tuple[list[torch.nn.Module], list[np.ndarray]]:
-    training, found = experiment.fit(configs, live=False, **how), {}
-    try:
-        while True:
-            found |= {i: event.confusion for i, event in next(training) if event.stage == "test"}
-    except StopIteration as done:
-        return done.value, [found[i] for i in range(len(configs))]
+    modules, told = ran(experiment.fit(configs, live=False, **how))
+    found = {i: event.confusion for events in told for i, event in events if event.stage == "test"}
+    return modules, [found[i] for i in range(len(configs))]
 
 
 def settings(method: str) -> list[dict[str, float]]:

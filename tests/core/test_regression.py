@@ -11,6 +11,7 @@ from scipy import stats
 from fairness_core import regression, regression_noise
 from fairness_core.config import Budget
 from fairness_core.datasets import Dataset, Split
+from fairness_core.generators import ran
 from fairness_core.methods import METHODS
 from fairness_core.models import MLP
 from fairness_core.regression import MEASURES, SMALL, Outcome
@@ -213,13 +214,8 @@ def test_it_trains_in_units_of_the_target_and_tells_what_it_predicts() -> None:
     budget = Budget(epochs=20, batch_size=128, lr=1e-2)
     networks = [MLP(hidden="16").build(data, seed) for seed in (0, 1)]
     job = Job([METHODS["erm"]()] * 2, networks, [0, 1], [data] * 2, budget)
-    training, events = train(job), []
-    try:
-        while True:
-            events += next(training)
-    except StopIteration as done:
-        modules = done.value
-    final = {r: event for r, event in events if event.stage == "test"}
+    modules, told = ran(train(job))
+    final = {r: event for events in told for r, event in events if event.stage == "test"}
     assert final[0].confusion is not None
     assert final[0].confusion.shape == (2, 4, 4)
     assert final[0].confusion.sum() == len(data.test)
