@@ -16,8 +16,8 @@ from fairness_core.config import Event, RunConfig
 STATUSES = ("queued", "starting", "running", "done", "failed", "cancelled")
 ACTIVE = ("queued", "starting", "running")
 RUN_COLUMNS = [
-    *("id", "dataset", "method", "model", "sensitive", "lam", "seed", "status", "step", "of", "created", "started"),
-    *("finished", "seconds", "error", "position", "flags"),
+    *("id", "dataset", "method", "model", "sensitive", "lam", "options", "seed", "status", "step", "of", "created"),
+    *("started", "finished", "seconds", "error", "position", "flags"),
 ]
 SWEEP_COLUMNS = ["id", "created", "dataset", "method", "over", "runs", "done", "failed", "status"]
 
@@ -109,6 +109,7 @@ def flat_run(run: Run, over: str | Mapping[str, str]) -> dict[str, Any]:
         **{name: getattr(config, name) for name in ("dataset", "method", "model", "seed")},
         "sensitive": config.dataset_options.get("sensitive"),
         "lam": config.method_options.get(option, math.nan),
+        "options": config.method_options,
         "seconds": run.info.get("seconds", math.nan),
         "error": run.error,
         "position": run.position,

@@ -171,8 +171,8 @@ class Store(Jobs):
         self, ids: Sequence[str] | None = None, limit: int = 200, over: str | Mapping[str, str] = "lam"
     ) -> pd.DataFrame:
         """One row per run: the newest `limit` first, or those of `ids` in that order (unknown ids are left out). The
-        column "lam" holds the method's option `over` (of each method its own: {method: option}), NaN where it has
-        none."""
+        column "options" holds the method's options, "lam" that named `over` (of each method its own: {method:
+        option}), NaN where it has none."""
         if ids is None:
             rows = self._db.execute("SELECT * FROM runs ORDER BY created DESC, place DESC LIMIT ?", (limit,)).fetchall()
         else:

@@ -27,8 +27,9 @@ from pages import (
     errors_by_bin,
     explorer,
 )
-from pages.backdoor_course import METHOD, Names, Shown
+from pages.backdoor_course import METHOD, Shown
 from pages.backdoor_valley import Valley
+from pages.course import Names
 
 WIDE = 1080  # pixels of a paragraph, so that its lines can be read
 TALL = 400  # pixels of a chart over the epochs
@@ -37,7 +38,7 @@ WAIT = ":material/hourglass_top: Appears here with the first look at the teacher
 
 def section(catalogue: dict[str, Any], run: Run) -> None:
     """Everything about this run, as far as it has come."""
-    names, found = backdoor_course.names_of(catalogue, run), backdoor_course.shown(run)
+    names, found = course.names_of(catalogue, run), backdoor_course.shown(run)
     final = pages.store().confusions([run.id], "test").get(run.id)
     number = regression_results.is_regression(run)
     valley = backdoor_valley.gather(catalogue, run)
@@ -273,9 +274,7 @@ def _actions(
     if valley.rates:
         tables |= {"Valley": valley.table, "Valley, runs": valley.points}
     with st.container(horizontal=True, gap="small", key="explain-actions"):
-        for label, table in tables.items():
-            if table is not None and len(table):
-                pages.table_twin(table, label=label, name=f"{label.lower().replace(', ', '-')}-{run.id}")
+        course.twins(run, tables)
         if not number:
             pages.measure_popover("odds", "eacc")
         elif "tolerance" in run.info:

@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,7 @@ from fairness_core import exhibits, metrics, regression, regression_results, tea
 from fairness_core.backdoor_figures import Units
 from fairness_core.config import RunConfig
 from fairness_core.store import ACTIVE, Run
-from pages import course
+from pages.course import Names
 
 METHOD, RATE = "bade", "rate"
 GAUGES = (
@@ -29,22 +28,6 @@ Arrays = Mapping[str, np.ndarray]
 
 
 # ------------------------------------------------------------------------------------------------------------ the run
-
-
-@dataclasses.dataclass(frozen=True)
-class Names:
-    """What the numbers of an exhibit stand for; classes are bins of the true value where the target is a number."""
-
-    classes: tuple[str, ...]
-    groups: tuple[str, ...]
-    attribute: str
-
-
-def names_of(catalogue: Mapping[str, Any], run: Run) -> Names:
-    groups = tuple(run.info.get("groups") or course.group_names(run, 2))
-    classes = tuple(run.info.get("classes") or catalogue["datasets"][run.config.dataset]["classes"])
-    attribute = str(run.config.dataset_options.get("sensitive") or "group").replace("_", " ")
-    return Names(classes, groups, "group" if attribute in groups else attribute)
 
 
 def units(run: Run) -> Units:

@@ -11,7 +11,8 @@ import streamlit as st
 
 from fairness_core.store import ACTIVE, Run
 from pages import twin_viewer
-from pages.backdoor_course import Arrays, Names
+from pages.backdoor_course import Arrays
+from pages.course import Names
 
 EDGE = 92  # pixels of a picture on the screen, at most
 NARROW = 2  # triggers up to which a row of pictures is narrow

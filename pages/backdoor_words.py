@@ -14,7 +14,8 @@ from fairness_core.backdoor_figures import Units
 from fairness_core.calibration import Choice
 from fairness_core.store import Run
 from pages import backdoor_course, twin_course, twin_words
-from pages.backdoor_course import Clock, Names, Shown
+from pages.backdoor_course import Clock, Shown
+from pages.course import Names
 
 ODDS = "Odds (mean gap between groups in accuracy within a true class)"
 EACC = "EAcc (mean accuracy over the cells of class and group)"

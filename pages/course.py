@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import pprint
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -212,6 +213,29 @@ def group_names(run: Run, n: int) -> list[str]:
     ]
     known = pages.store().info(alike["id"].head(1)).values()
     return next((list(info["groups"]) for info in known), [f"group {i}" for i in range(n)])
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the numbers of an exhibit stand for; classes are bins of the true value where the target is a number."""
+
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]
+    attribute: str
+
+
+def names_of(catalogue: Mapping[str, Any], run: Run) -> Names:
+    groups = tuple(run.info.get("groups") or group_names(run, 2))
+    classes = tuple(run.info.get("classes") or catalogue["datasets"][run.config.dataset]["classes"])
+    attribute = str(run.config.dataset_options.get("sensitive") or "group").replace("_", " ")
+    return Names(classes, groups, "group" if attribute in groups else attribute)
+
+
+def twins(run: Run, tables: Mapping[str, pd.DataFrame | None]) -> None:
+    """A download of every table, by its label, that has rows."""
+    for label, table in tables.items():
+        if table is not None and len(table):
+            pages.table_twin(table, label=label, name=f"{label.lower().replace(', ', '-')}-{run.id}")
 
 
 def live_events(run: Run) -> pd.DataFrame:

@@ -39,9 +39,8 @@ def main() -> None:
 
 
 def _explained() -> pd.DataFrame:
-    """The runs with something to explain, newest first; the column "lam" holds what tells them apart
-    (sections.KINDS)."""
-    table = pages.store().runs(limit=NEWEST, over=sections.KINDS)
+    """The runs with something to explain, newest first."""
+    table = pages.store().runs(limit=NEWEST)
     own = table[table["method"].isin(list(SECTIONS))]
     return own[own["status"].isin((*ACTIVE, "done")) | (own["step"] > 0)].reset_index(drop=True)
 
@@ -88,7 +87,7 @@ def _picker(catalogue: dict[str, Any], table: pd.DataFrame, run: Run) -> None:
         if run_id not in rows:
             return run_id
         row = rows[run_id]
-        return course.listed(catalogue, row | {"id": run_id}, sections.kind(row["method"], row["lam"]))
+        return course.listed(catalogue, row | {"id": run_id}, sections.kind(row["method"], row["options"]))
 
     st.selectbox("Run", ids, key=f"{STATE}:pick", format_func=called, on_change=_picked, width=760,
                  help="Every run of this store with something to explain, newest first; type to search.")  # fmt: skip

@@ -246,9 +246,7 @@ def _saliency_block(stamp: str, _table: pd.DataFrame, colour: str, where: str) -
 def _actions(catalogue: dict[str, Any], run: Run, tables: Tables) -> None:
     """Every chart as a table, the formulas, and how to have it again."""
     with st.container(horizontal=True, gap="small", key="explain-actions"):
-        for label, table in tables.items():
-            if len(table):
-                pages.table_twin(table, label=label, name=f"{label.lower().replace(', ', '-')}-{run.id}")
+        course.twins(run, tables)
         pages.measure_popover(*latent_grid.MEASURES)
         course.gauges_popover(catalogue["methods"][METHOD], "Method and gauges")
         course.again(catalogue, run)

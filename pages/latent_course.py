@@ -32,13 +32,11 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Names:
-    """What the numbers of an exhibit stand for; parts: how many levels each sensitive attribute has."""
-
-    classes: tuple[str, ...]
-    groups: tuple[str, ...]
-    attribute: str
-    parts: tuple[int, ...]
+class Names(course.Names):
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """How many levels each sensitive attribute has."""
+        return _parts(self.groups)
 
     @property
     def chance(self) -> float:
@@ -52,10 +50,7 @@ class Names:
 
 
 def names_of(catalogue: Mapping[str, Any], run: Run) -> Names:
-    groups = tuple(run.info.get("groups") or course.group_names(run, 2))
-    classes = tuple(run.info.get("classes") or catalogue["datasets"][run.config.dataset]["classes"])
-    attribute = str(run.config.dataset_options.get("sensitive") or "group").replace("_", " ")
-    return Names(classes, groups, "group" if attribute in groups else attribute, _parts(groups))
+    return Names(**dataclasses.asdict(course.names_of(catalogue, run)))
 
 
 def _parts(groups: tuple[str, ...]) -> tuple[int, ...]:

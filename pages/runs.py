@@ -206,6 +206,9 @@ def _listing(
     if was_active != bool(table["status"].isin(ACTIVE).any()):
         st.rerun()
     table = _held(table, kind)
+    if table.empty and kind == "sweeps" and not any(chosen.values()):
+        st.info("No sweep has been trained here yet, but single runs have: show *runs* above.", icon=":material/list:")
+        return
     if table.empty:
         st.info("Nothing matches these filters; remove one to see more.", icon=":material/filter_alt_off:")
         return

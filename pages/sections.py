@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fairness_core.config import RunConfig
+from fairness_core.config import Options, RunConfig
 from fairness_core.store import Run
 from pages import (
     adversarial_examples,
@@ -24,21 +24,19 @@ SECTIONS: Mapping[str, Callable[[dict[str, Any], Run], None]] = {
     label_switch.METHOD: label_switch.section,
     latent_course.METHOD: latent.section,
 }
-KINDS = {
-    adversarial_examples.METHOD: "variant",
-    backdoor_course.METHOD: backdoor_course.RATE,
-    label_switch.METHOD: "kind",
-    latent_course.METHOD: latent_course.STRENGTH,
+# What a picker says of a run beside its method: the options, as a symbol and a unit, or as they are named.
+TOLD: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    adversarial_examples.METHOD: {"variant": ("", "")},
+    backdoor_course.METHOD: {backdoor_course.RATE: ("n = ", " %")},
+    label_switch.METHOD: {"kind": ("", "")},
+    latent_course.METHOD: {latent_course.STRENGTH: ("η_s = ", ""), latent_course.TASK: ("η_t = ", "")},
 }
-SYMBOLS = {backdoor_course.METHOD: ("n", " %"), latent_course.METHOD: ("η_s", "")}
 
 
-def kind(method: str, value: object) -> str:
-    """What a picker says of a run beside its method; value: that of its option KINDS[method]."""
-    if isinstance(value, float) and method in SYMBOLS:
-        symbol, unit = SYMBOLS[method]
-        return f", {symbol} = {value:g}{unit}"
-    return f", {value}"
+def kind(method: str, options: Options) -> str:
+    """What a picker says of a run of this method with these options."""
+    told = [(options[name], *around) for name, around in TOLD[method].items() if name in options]
+    return "".join(f", {before}{v:g}{after}" if isinstance(v, float) else f", {before}{v}" for v, before, after in told)
 
 
 def waited_for(catalogue: dict[str, Any], config: RunConfig) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from fairness_core import datasets, metrics, training, trigger_law
 from fairness_core.config import Budget, Event
-from pages import backdoor_course, backdoor_viewer, backdoor_words
+from pages import backdoor_course, backdoor_viewer, backdoor_words, course
 from tests import synthetic_backdoors, synthetic_regression
 from tests.reading import blocks, decoded, markup, sentence, traces, words
 from tests.synthetic_backdoors import configured, finish
@@ -180,7 +180,7 @@ def test_pictures_are_shown_under_every_trigger_and_the_cancelling_one_says_so(o
 
 
 def test_names_of_groups_are_text_and_no_markup():
-    names = backdoor_course.Names(("<b>no</b>", "yes"), ("<i>a</i>", "b"), "group")
+    names = course.Names(("<b>no</b>", "yes"), ("<i>a</i>", "b"), "group")
     told = backdoor_viewer.figure(np.zeros((3, 1, 4, 4), np.uint8), 0, 0, names)
     assert "<b>" not in told
     assert "<i>a" not in told
@@ -291,7 +291,7 @@ def test_a_teacher_that_relies_on_triggers_and_more_groups_are_warned_of(store, 
     finish(store, run)
     found = backdoor_course.shown(store.run(run.id))
     arrays = {**found.arrays, "N": np.full((2, 3), 50), "views": np.full((5, 2, 2, 2), 500)}
-    names = backdoor_course.Names(("no", "yes"), ("a", "b", "c"), "group")
+    names = course.Names(("no", "yes"), ("a", "b", "c"), "group")
     shown = dataclasses.replace(found, arrays=arrays)
     told = "\n".join(backdoor_words.warnings(store.run(run.id), names, shown, None, number=False))
     assert "relies only on the trigger" in told

@@ -48,11 +48,12 @@ def test_an_empty_page_offers_dvge_on_what_is_here(open_page, store, catalogue, 
         assert at.query_params["run"] == config.id
 
 
-def test_the_picker_tells_runs_apart_by_their_strength(open_page, store, catalogue, run):
+def test_the_picker_tells_runs_apart_by_both_strengths(open_page, store, catalogue, run):
     for config in (run, configured(catalogue, eta_sensitive=0.25)):
         finish(store, config)
     labels = open_page("explain.py").selectbox(key="explain:pick").options
-    assert [label.split(" · ")[0].rpartition(", ")[2] for label in labels] == ["η_s = 0.25", "η_s = 1"]
+    told = [label.split(" · ")[0].partition(", ")[2] for label in labels]
+    assert told == ["η_s = 0.25, η_t = 0.1", "η_s = 1, η_t = 0.5"]
 
 
 def test_the_lead_says_the_result_what_the_code_tells_and_what_it_cost(open_page, store, catalogue, run):
@@ -106,8 +107,8 @@ def test_what_makes_foci_worthless_is_warned_of(open_page, store, run, changes, 
 
 def test_chance_is_that_of_the_attributes_behind_the_groups(store, run):
     store.submit([run])
-    four = Names(("no", "yes"), ("a & x", "a & y", "b & x", "b & y"), "group", (2, 2))
-    three = dataclasses.replace(four, groups=("a", "b", "c"), parts=(3,))
+    four = Names(("no", "yes"), ("a & x", "a & y", "b & x", "b & y"), "group")
+    three = dataclasses.replace(four, groups=("a", "b", "c"))
     assert (four.chance, three.chance) == (0.5, pytest.approx(1 / 3))
     assert (four.ratio, three.ratio) == (True, True)
     told = {**synthetic_latent.GOOD, "sensitive_accuracy": 0.45}
@@ -262,7 +263,7 @@ def test_every_chart_has_its_table(open_page, store, run):
 
 def test_names_of_groups_are_text_and_no_markup():
     arrays = synthetic_latent.exhibit(_coloured())
-    names = Names(tuple("<b>no</b>" for _ in range(10)), ("<i>a</i>", "b"), "group", (2,))
+    names = Names(tuple("<b>no</b>" for _ in range(10)), ("<i>a</i>", "b"), "group")
     for made in (latent_viewer.pushes(arrays, names), latent_viewer.saliency(arrays, names)):
         assert "<b>" not in made
         assert "<i>a" not in made

@@ -70,6 +70,12 @@ def test_filters_leave_what_they_name(open_page, filled):
     assert "Nothing matches" in at.info[0].value
 
 
+def test_without_a_sweep_it_says_where_the_single_runs_are(open_page, half_trained):
+    at = open_page("runs.py")
+    assert not at.dataframe
+    assert "single runs have: show *runs* above" in at.info[0].value
+
+
 def test_open_goes_to_the_run(open_page, filled):
     at = select(open_page("runs.py", show="runs"), "runs", 0)
     newest = listed(at)["Id"][0]
