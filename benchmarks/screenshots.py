@@ -39,6 +39,7 @@ TALLEST = 5600  # of the page with most parts, 800 pixels wide
 LAST = {
     "explain-few": ".eq-id-few-shot .js-plotly-plot",
     "explain-empty": ".st-key-explain-first button",
+    "explain-bad-address": "[data-testid=stAlert]",
     "explain-bade": ".eq-id-course-both .js-plotly-plot",
     "explain-dvge-coding": ".eq-id-vae-live .js-plotly-plot",
     "explain-dvge-live": ".eq-id-cosines .js-plotly-plot",
