@@ -110,9 +110,13 @@ def tradeoff(catalogue: Catalogue, method: str) -> Control:
     return next(c for c in pages.declared(entry) if c.name == entry["tradeoff"])
 
 
-def debiasers(catalogue: Catalogue) -> list[str]:
-    """The methods that one trains a model with: all but experiments, which only ask a question."""
-    return [name for name, entry in catalogue["methods"].items() if entry["family"] != "experiment"]
+def debiasers(catalogue: Catalogue, dataset: str) -> list[str]:
+    """The methods that one trains a model with on this data set: all but experiments, which only ask a question, and
+    those that have no answer to its kind of target, where that cannot be chosen."""
+    entry = catalogue["datasets"][dataset]
+    chosen = any(c.name == "target" for c in pages.declared(entry))
+    methods = [(name, m) for name, m in catalogue["methods"].items() if m["family"] != "experiment"]
+    return [name for name, m in methods if chosen or entry["task"] in m["tasks"]]
 
 
 def treated(catalogue: Catalogue, dataset: str | None = None) -> list[str]:

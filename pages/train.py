@@ -72,7 +72,7 @@ def _form(catalogue: dict[str, Any], run: Run | None) -> RunConfig | None:
     with st.container(gap="small"):
         dataset = _pick(catalogue, "dataset", "Data")
         options = {"dataset": _part(catalogue, "dataset", dataset, config, "method")}
-        method = _pick(catalogue, "method", "Method", choices.debiasers(catalogue))
+        method = _pick(catalogue, "method", "Method", _debiasers(catalogue, dataset))
         st.caption(catalogue["methods"][method]["doc"].partition("\n\n")[0])
     with heading("method") if _controls(catalogue, "method", method) else st.container():
         options["method"] = _part(catalogue, "method", method, config, "method")
@@ -153,6 +153,15 @@ def _networks(catalogue: dict[str, Any], dataset: str) -> list[str]:
     able = [name for name, model in catalogue["models"].items() if model["takes"] == entry["kind"]]
     if st.session_state["train-model"] not in able:
         st.session_state["train-model"] = entry["model"]
+    return able
+
+
+def _debiasers(catalogue: dict[str, Any], dataset: str) -> list[str]:
+    """The methods that can predict what the data set asks for; the form moves to the first with a frontier when its own
+    cannot."""
+    able = choices.debiasers(catalogue, dataset)
+    if st.session_state["train-method"] not in able:
+        st.session_state["train-method"] = next(name for name in choices.treated(catalogue, dataset) if name in able)
     return able
 
 

@@ -231,3 +231,18 @@ def test_changing_to_a_number_changes_the_method_too(open_page, known, store):
     at.selectbox(key="frontier:data").set_value("communities").run()
     assert not at.exception
     assert at.selectbox(key="frontier:method").value in choices.treated(known, "communities")
+
+
+def test_the_form_offers_what_can_predict_the_target(open_page, known, store):
+    at = open_page("train.py")
+    everywhere = at.selectbox(key="train-method").options
+    at.selectbox(key="train-dataset").set_value("communities").run()
+    assert not at.exception
+    assert not at.error
+    chosen = at.selectbox(key="train-method")
+    assert "regression" in known["methods"][chosen.value]["tasks"]
+    assert len(chosen.options) < len(everywhere)
+    assert "reject_option" not in choices.debiasers(known, "cmnist")  # it decides between two classes
+    assert "reject_option" in choices.debiasers(known, "utkface")  # whose target may be gender or race
+    at.selectbox(key="train-dataset").set_value("adult").run()
+    assert at.selectbox(key="train-method").options == everywhere
