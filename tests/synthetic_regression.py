@@ -21,7 +21,7 @@ from fairness_core.scores import Predictions
 from fairness_core.store import Store
 from tests import published, synthetic
 
-GROUPS = ["racepctblack < 0.06", "racepctblack >= 0.06"]
+GROUPS = ["Black share < 0.06", "Black share >= 0.06"]
 EDGES = (0.07, 0.15, 0.33)
 CLASSES = ["< 0.07", "0.07 to < 0.15", "0.15 to < 0.33", ">= 0.33"]
 ROWS = {"validation": 398, "test": 399}

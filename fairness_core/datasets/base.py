@@ -217,16 +217,20 @@ def train_levels(text: pd.Series[str]) -> list[str]:
 
 
 def group_codes(
-    frame: pd.DataFrame, columns: Sequence[str], cuts: Mapping[str, Sequence[float]] | None = None
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    cuts: Mapping[str, Sequence[float]] | None = None,
+    called: Mapping[str, str] | None = None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The intersection of the columns as one group number per row, and the groups' names in order.
 
-    `cuts` divides numeric columns at the given boundaries ("age < 25", "age >= 25"). A missing value is a group of its
+    `cuts` divides numeric columns at the given boundaries ("age < 25", "age >= 25"), `called` is what to call them
+    where their own names say too little. A missing value is a group of its
     own. Only intersections that occur get a number. UserError when there is one group only.
     """
     codes, names = np.zeros(len(frame), np.int64), [""]
     for column in columns:
-        own, own_names = _column_groups(frame[column], (cuts or {}).get(column))
+        own, own_names = _column_groups(frame[column], (cuts or {}).get(column), (called or {}).get(column, column))
         codes = codes * len(own_names) + own
         names = [f"{a} & {b}" if a else b for a in names for b in own_names]
     occurring, codes = np.unique(codes, return_inverse=True)
@@ -236,14 +240,13 @@ def group_codes(
     return codes.astype(np.int64), tuple(names[i] for i in occurring)
 
 
-def _column_groups(column: pd.Series[Any], cuts: Sequence[float] | None) -> tuple[np.ndarray, list[str]]:
+def _column_groups(column: pd.Series[Any], cuts: Sequence[float] | None, name: str) -> tuple[np.ndarray, list[str]]:
     if cuts is None:
         text = column.astype(object).where(column.notna(), MISSING).astype(str)
         found, codes = np.unique(text.to_numpy(str), return_inverse=True)
         return codes, [str(name) for name in found]
     edges = sorted(cuts)
     values = column.to_numpy(np.float64, na_value=np.nan)
-    name = str(column.name)
     names = [f"{name} < {edges[0]:g}"]
     names += [f"{name} {low:g} to < {high:g}" for low, high in itertools.pairwise(edges)]
     names += [f"{name} >= {edges[-1]:g}", f"{name} {MISSING}"]

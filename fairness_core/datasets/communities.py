@@ -80,6 +80,9 @@ class Communities(TableSource):
     )
     training: ClassVar[Mapping[str, float]] = {"epochs": 10, "batch_size": 64}
     target: ClassVar[str] = TARGET
+    called: ClassVar[Mapping[str, str]] = {
+        "racepctblack": "Black share", "racePctHisp": "Hispanic share", "racePctAsian": "Asian share",
+    }  # fmt: skip
     unit: ClassVar[str] = "scaled crimes per person"
     numeric: ClassVar[tuple[str, ...]] = NUMERIC
 

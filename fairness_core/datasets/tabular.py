@@ -69,6 +69,7 @@ class TableSource(ABC):
     target: ClassVar[str]
     numeric: ClassVar[tuple[str, ...]] = ()
     categorical: ClassVar[tuple[str, ...]] = ()
+    called: ClassVar[Mapping[str, str]] = {}  # sensitive column -> what it is called where groups are named
     unit: ClassVar[str] = ""  # what a regression target is counted in: "years"
     close: ClassVar[float | None] = None  # the error up to which a regression's prediction is a hit
     twins: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # sensitive column -> columns that say the same as it
@@ -154,7 +155,7 @@ class TableSource(ABC):
         """Target, groups, split and bias dial."""
         frame = self.table(data_dir)
         y = self.labels(frame)
-        s, groups = group_codes(frame, self.sensitive_columns, self.group_cuts())
+        s, groups = group_codes(frame, self.sensitive_columns, self.group_cuts(), self.called)
         codes = label_codes(y)
         parts = self.divide(frame, codes if self.split == HALVES else codes * len(groups) + s)
         if self.association != AS_IS:

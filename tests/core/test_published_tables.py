@@ -84,8 +84,8 @@ def test_communities_is_the_published_regression(real_data: Path) -> None:
     y, s = (np.concatenate([getattr(part, what) for part in parts(data)]) for what in "ys")
     assert (y.dtype, len(y), round(float(y.mean()), 3)) == (np.float32, 1994, 0.238)
     assert dict(zip(data.groups, np.bincount(s), strict=True)) == {
-        "racepctblack < 0.06": 956,
-        "racepctblack >= 0.06": 1038,
+        "Black share < 0.06": 956,
+        "Black share >= 0.06": 1038,
     }
     assert data.task == "regression"
     assert len(data.classes) == len(data.edges) + 1
