@@ -210,11 +210,15 @@ def table_twin(table: pd.DataFrame, *, label: str = "Table", name: str = "equipo
         )
 
 
-def reproduce_popover(command: str, python: str) -> None:
-    """The exact command line and Python lines that make what is on the screen."""
+def reproduce_popover(command: str, python: str, sweep: str = "") -> None:
+    """The exact command line and Python lines that make what is on the screen; sweep: the command for the runs beside
+    it."""
     with st.popover("Reproduce", icon=":material/terminal:", type="tertiary"):
         st.markdown("On the command line")
         st.code(command, language="bash", wrap_lines=True)
+        if sweep:
+            st.markdown("And its neighbours, with seeds from 0")
+            st.code(sweep, language="bash", wrap_lines=True)
         st.markdown("In Python")
         st.code(python, language="python")
 

@@ -23,6 +23,7 @@ from pages import (
     backdoor_valley,
     backdoor_viewer,
     backdoor_words,
+    choices,
     course,
     errors_by_bin,
     explorer,
@@ -280,4 +281,5 @@ def _actions(
         elif "tolerance" in run.info:
             errors_by_bin.definitions(run.info["tolerance"], run.info.get("unit") or "units of the target")
         course.gauges_popover(catalogue["methods"][METHOD], "Law and gauges")
-        course.again(catalogue, run, number=number)
+        neighbours = choices.command_line(catalogue, backdoor_valley.plan(catalogue, run))
+        course.again(catalogue, run, number=number, sweep=neighbours)

@@ -110,6 +110,13 @@ def tradeoff(catalogue: Catalogue, method: str) -> Control:
     return next(c for c in pages.declared(entry) if c.name == entry["tradeoff"])
 
 
+def command_line(catalogue: Catalogue, plan: Plan) -> str:
+    """The sweep on the command line, whose seeds count from 0."""
+    values, spec = ",".join(f"{v:g}" for v in plan.spec["values"]), plan.spec
+    over, seeds = f"{spec['over']}={values}", str(len(spec["seeds"]))
+    return pages.command_line("sweep", plan.base, catalogue, "--over", over, "--seeds", seeds)
+
+
 def debiasers(catalogue: Catalogue, dataset: str) -> list[str]:
     """The methods that one trains a model with on this data set: all but experiments, which only ask a question, and
     those that have no answer to its kind of target, where that cannot be chosen."""

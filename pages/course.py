@@ -362,10 +362,11 @@ def gauges_popover(entry: dict[str, Any], label: str, more: str = "") -> None:
         st.caption(f"Source: {entry['paper']}")
 
 
-def again(catalogue: dict[str, Any], run: Run, *, number: bool = False) -> None:
-    """How to have a run again: its command, its Python lines, its link. number: its target is one."""
+def again(catalogue: dict[str, Any], run: Run, *, number: bool = False, sweep: str = "") -> None:
+    """How to have a run again: its command, its Python lines, its link. number: its target is one; sweep: the command
+    that trains what the page shows beside the run."""
     command = pages.command_line("train", run.config, catalogue, "--seed", str(run.config.seed))
-    pages.reproduce_popover(command, python_lines(run.config, number=number))
+    pages.reproduce_popover(command, python_lines(run.config, number=number), sweep)
     pages.link_popover()
 
 

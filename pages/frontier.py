@@ -371,10 +371,6 @@ def _actions(catalogue: Catalogue, main: evidence.Evidence, plan: Plan, view: sc
     """Table, formulas, the command that reproduces it, the link."""
     base, spec = plan.base, plan.spec
     number = number_frontier.is_number(catalogue, base.dataset, pages.store().sweep(main.id))
-    values = ",".join(f"{v:g}" for v in spec["values"])
-    command = pages.command_line(
-        "sweep", base, catalogue, "--over", f"{spec['over']}={values}", "--seeds", str(len(spec["seeds"]))
-    )
     with st.container(horizontal=True, gap="small", key="actions"):
         if number:
             number_frontier.actions(main, plan.anchors)
@@ -382,7 +378,7 @@ def _actions(catalogue: Catalogue, main: evidence.Evidence, plan: Plan, view: sc
             pages.table_twin(evidence.export(main, view.measure, view.performance), name=f"frontier-{main.id}")
             pages.measure_popover(view.measure, view.performance)
         lines = pages.python_lines(base, spec["over"], spec["values"], spec["seeds"], number=number)
-        pages.reproduce_popover(command, lines)
+        pages.reproduce_popover(choices.command_line(catalogue, plan), lines)
         pages.link_popover()
 
 

@@ -334,3 +334,12 @@ def test_a_number_is_told_in_its_units(open_page, store, communities):
     assert drawn["models"]["figure"]["layout"]["yaxis"]["ticktext"] == ["untreated", "teacher, cancelling", "student"]
     assert "has a correlation of 0.960" in words(at)
     assert "Classes are bins of the true value" in words(at)
+
+
+def test_the_run_and_its_valley_can_be_had_again(open_page, store, run):
+    finish(store, run)
+    lines = [code.value for code in open_page("explain.py", run=run.id).code]
+    assert any(line.startswith("python -m fairness_core train --dataset adult --method bade") for line in lines)
+    (sweep,) = [line for line in lines if line.startswith("python -m fairness_core sweep")]
+    assert sweep.endswith("--over rate=0,10,20,30,40,50,60,70,80,90,100 --seeds 3")
+    assert "rate=50" not in sweep
