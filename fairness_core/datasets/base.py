@@ -224,9 +224,9 @@ def group_codes(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The intersection of the columns as one group number per row, and the groups' names in order.
 
-    `cuts` divides numeric columns at the given boundaries ("age < 25", "age >= 25"), `called` is what to call them
-    where their own names say too little. A missing value is a group of its
-    own. Only intersections that occur get a number. UserError when there is one group only.
+    `cuts` divides numeric columns at the given boundaries ("age < 25", "age >= 25"); `called` is what to call them
+    where their own names say too little. A missing value is a group of its own. Only intersections that occur get a
+    number. UserError when there is one group only.
     """
     codes, names = np.zeros(len(frame), np.int64), [""]
     for column in columns:
