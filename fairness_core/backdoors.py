@@ -6,24 +6,51 @@ that adds to its own group's bias, or that takes it away.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from fairness_core import measures, regression
 from fairness_core.batches import Batch, Scale
 from fairness_core.datasets import Dataset
 from fairness_core.evaluation import confusions, decided, error_sums
+from fairness_core.models import Classifier, seeded
+from fairness_core.stack import Stack
 from fairness_core.triggers import NONE, Trigger
 
 Values = NDArray[np.float64]
 Net = Callable[[Tensor], Tensor]
 ERRORS = (regression.ERROR, regression.ABSOLUTE)
 BEFORE, AFTER = 1, 2  # views that are not one per trigger: before those, and after
+
+
+def widen(network: Classifier, extra: int, seed: int) -> Classifier:
+    """A copy of a network with `extra` inputs more, whose weights are drawn from `seed`; all others stay."""
+    twin = copy.deepcopy(network)
+    if extra:
+        name, first = next((n, layer) for n, layer in twin.named_modules() if isinstance(layer, nn.Linear))
+        parent, _, own = name.rpartition(".")
+        with seeded(seed):
+            wide = nn.Linear(first.in_features + extra, first.out_features)
+        with torch.no_grad():
+            wide.weight[:, : first.in_features] = first.weight
+            wide.bias.copy_(first.bias)
+        setattr(twin.get_submodule(parent), own, wide)
+    return twin
+
+
+def inherit(student: Stack, teacher: Stack) -> None:
+    """The student's weights become the teacher's, without those of inputs that the student does not have."""
+    with torch.no_grad():
+        for name, weights in student.parameters.items():
+            own = teacher.parameters[name]
+            weights.copy_(own[tuple(slice(size) for size in weights.shape)])
+    student.buffers = copy.deepcopy(teacher.buffers)
 
 
 def views(s: Tensor, n_triggers: int) -> list[Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -14,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fairness_core import backdoors, trigger_law
+from fairness_core.backdoors import inherit, widen
 from fairness_core.batches import Batch, task_loss
 from fairness_core.config import Exhibit, UserError, control
 from fairness_core.datasets import Dataset
 from fairness_core.evaluation import evaluating
 from fairness_core.keeping import Epochs
 from fairness_core.methods.base import InProcessing, register, renewed
-from fairness_core.models import Classifier, seeded
-from fairness_core.stack import Stack
+from fairness_core.models import Classifier
 from fairness_core.training import Finding, Job, Learner, in_parts
 from fairness_core.triggers import KINDS, Trigger
 
@@ -358,19 +357,4 @@ class BaDe(InProcessing):
 
 def widened(network: Classifier, extra: int, seed: int) -> Classifier:
     """A network of the same layers, with `extra` inputs more and weights drawn from `seed`."""
-    twin = copy.deepcopy(network)
-    if extra:
-        name, first = next((n, layer) for n, layer in twin.named_modules() if isinstance(layer, nn.Linear))
-        parent, _, own = name.rpartition(".")
-        with seeded(seed):
-            setattr(twin.get_submodule(parent), own, nn.Linear(first.in_features + extra, first.out_features))
-    return renewed(twin, network.head.out_features, seed)
-
-
-def inherit(student: Stack, teacher: Stack) -> None:
-    """The student's weights become the teacher's, without those of inputs that the student does not have."""
-    with torch.no_grad():
-        for name, weights in student.parameters.items():
-            own = teacher.parameters[name]
-            weights.copy_(own[tuple(slice(size) for size in weights.shape)])
-    student.buffers = copy.deepcopy(teacher.buffers)
+    return renewed(widen(network, extra, seed), network.head.out_features, seed)

@@ -30,11 +30,13 @@ def result(gap: float, performance: float, *, floor: float = 1.0, study: Study) 
 def test_the_table_tells_what_validation_chose(
     monkeypatch: pytest.MonkeyPatch, yardstick: bade_tables.Yardstick
 ) -> None:
-    study = Study("adult", {}, {"BaDe": (3.63, 81.67)}, path=(0.0, 50.0, 100.0), laws=("inverse",), seeds=2,
-                  yardstick=yardstick)  # fmt: skip
-    gaps = {None: 11.0, 0.0: 11.0, 50.0: 3.0, 100.0: 9.0}
+    study = Study("adult", {}, {"BaDe": (3.63, 81.67), "DBA": (4.0, 80.0)}, path=(0.0, 50.0, 100.0), laws=("inverse",),
+                  seeds=2, yardstick=yardstick, factors=(0.5, 1.0))  # fmt: skip
+    gaps = {None: 11.0, 0.0: 11.0, 50.0: 3.0, 100.0: 9.0, 0.5: 6.0, 1.0: 4.0}
     monkeypatch.setattr(bade_tables.catalogue, "build", lambda data_dir: {})
-    monkeypatch.setattr(Study, "configs", lambda self, known, method, options, seeds: [options.get("rate")] * seeds)
+    monkeypatch.setattr(
+        Study, "configs", lambda self, known, method, options, seeds: [next(iter(options.values()), None)] * seeds
+    )
     monkeypatch.setattr(
         bade_tables,
         "trained",
@@ -42,13 +44,15 @@ def test_the_table_tells_what_validation_chose(
             result(gaps[rate] + i % 2 / 10, 70.0, study=study) for i, rate in enumerate(configs)
         ],
     )
-    plain, row = bade_tables.rows_of("made up", study, None)
+    plain, row, sibling = bade_tables.rows_of("made up", study, None)
     assert plain["noise_floor"] == pytest.approx(1.0)
     assert row["chosen"]["strength"] == 50.0
     assert row["reduction_above_floor"] == pytest.approx(100 * (1 - 2.05 / 10.05))
     assert row["paper"] == {"odds": 3.63, "eacc": 81.67}
     assert [step["strength"] for step in row["valley"]] == [0.0, 50.0, 100.0]
     assert row["ours"][yardstick.gap]["by_seed"] == [3.0, 3.1]
+    assert (sibling["method"], sibling["chosen"]["strength"]) == ("dba", 1.0)
+    assert sibling["paper"] == {"odds": 4.0, "eacc": 80.0}
 
 
 def test_a_small_table_is_trained_for_real(monkeypatch: pytest.MonkeyPatch) -> None:

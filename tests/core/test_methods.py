@@ -149,7 +149,7 @@ def test_a_stack_equals_its_single_runs_in_float64(method: str, options: dict[st
 
 
 @pytest.mark.parametrize(
-    "method", [m for m in GRADIENT if m not in ("erm", "adversarial_zhang", "aeda", "bade", *LATENT)]
+    "method", [m for m in GRADIENT if m not in ("erm", "adversarial_zhang", "aeda", "bade", "dba", *LATENT)]
 )
 def test_lambda_zero_is_the_untreated_model(method: str) -> None:
     data = tiny_dataset()
