@@ -138,6 +138,10 @@ UTKFACE = {
         "utkface", {"target": "gender", "sensitive": "race", "size": 48}, {}, UP, ("inverse",),
         "small_cnn", SMALL, FACES, seeds=2,
     ),
+    "UTKFace, age group by race": Study(
+        "utkface", {"target": "age group", "sensitive": "race", "size": 48}, {}, UP, ("inverse",),
+        "small_cnn", SMALL, FACES, seeds=2,
+    ),
     "UTKFace, age group by gender": Study(
         "utkface", {"target": "age group", "sensitive": "gender", "size": 48}, {}, UP, ("inverse",),
         "small_cnn", SMALL, FACES, seeds=2,
@@ -166,7 +170,7 @@ def bade_tabular(quick: bool, data_dir: Path | str | None = None) -> dict[str, A
 
 
 def bade_utkface(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
-    """UTKFace: gender by race (five groups, our extension) and age group by gender."""
+    """UTKFace: gender and age group by race (five groups, our extension), age group by gender."""
     return _table("bade-utkface", UTKFACE, quick, data_dir)
 
 
