@@ -25,7 +25,6 @@ from fairness_core.triggers import NONE, Trigger
 
 Values = NDArray[np.float64]
 Net = Callable[[Tensor], Tensor]
-ERRORS = (regression.ERROR, regression.ABSOLUTE)
 BEFORE, AFTER = 1, 2  # views that are not one per trigger: before those, and after
 
 
@@ -80,9 +79,8 @@ def bias_and_accuracy(C: NDArray[Any], task: str, sd: float) -> tuple[Values, Va
     """Odds and EAcc of counts (..., G, T, T), as fractions (methods 2.4, 2.2); of a number as target the gap of the
     mean error between groups and minus EErr, in standard deviations `sd` of the target (methods 2.8)."""
     if task == "regression":
-        sums = np.moveaxis(C, (-3, -2, -1), (0, 1, 2))
-        errors, absolute = (measures.ratio(sums[:, :, k], sums[:, :, regression.N]) / sd for k in ERRORS)
-        return measures.defined_mean(measures.spread(errors)), -measures.defined_mean(absolute, (0, 1))
+        told = regression.of_sums(C)
+        return told["odds_regression"] / sd, -told["eerr"] / sd
     rates = measures.Rates(C)
     return measures.average_absolute_odds_difference(rates), measures.cell_accuracy(rates)
 

@@ -364,6 +364,7 @@ class Event:
     The last two of a binary task also carry, per row of the split, float32 (n,): scores, P(y = 1) as the network gives
     it, and decisions, 0 or 1 (in between: the chance of 1), unless those are scores > values["tau"] (0.5 if absent).
     Those of a regression carry as scores what was predicted, in units of the target, and its measures as values.
+    errors: of a live regression: regression.sums of the same rows, float64 (groups, bins, 6).
     exhibit: arrays that show what the method does at this moment (pictures before and after), for the page to draw.
     """
 
@@ -374,4 +375,5 @@ class Event:
     confusion: np.ndarray | None = None
     scores: np.ndarray | None = None
     decisions: np.ndarray | None = None
+    errors: np.ndarray | None = None
     exhibit: Exhibit | None = None

@@ -12,7 +12,7 @@ from pathlib import Path
 from fairness_core.config import UserError
 from fairness_core.processes import take_lock
 
-SCHEMA = 2  # raise it when the tables below change, and say in _CHANGES how an older store gets there
+SCHEMA = 3  # raise it when the tables below change, and say in _CHANGES how an older store gets there
 
 _TABLES = """
 CREATE TABLE runs (
@@ -25,7 +25,7 @@ CREATE INDEX runs_job ON runs (job);
 CREATE INDEX runs_created ON runs (created);
 CREATE TABLE events (
     run_id TEXT NOT NULL, seq INTEGER NOT NULL, t REAL NOT NULL, stage TEXT NOT NULL, step INTEGER NOT NULL,
-    "of" INTEGER NOT NULL, "values" BLOB NOT NULL, shape TEXT, confusion BLOB,
+    "of" INTEGER NOT NULL, "values" BLOB NOT NULL, shape TEXT, confusion BLOB, errors BLOB,
     PRIMARY KEY (run_id, seq)) WITHOUT ROWID;
 CREATE TABLE sweeps (id TEXT PRIMARY KEY, spec BLOB NOT NULL, created REAL NOT NULL);
 CREATE TABLE sweep_runs (
@@ -33,7 +33,10 @@ CREATE TABLE sweep_runs (
 CREATE INDEX sweep_runs_run ON sweep_runs (run_id);
 CREATE TABLE catalogues (version TEXT PRIMARY KEY, published REAL NOT NULL, content BLOB NOT NULL);
 """
-_CHANGES = {1: "ALTER TABLE runs ADD COLUMN needs TEXT;"}  # from this format to the next
+_CHANGES = {  # from this format to the next
+    1: "ALTER TABLE runs ADD COLUMN needs TEXT;",
+    2: "ALTER TABLE events ADD COLUMN errors BLOB;",
+}
 AMONG = "(SELECT value FROM json_each(?))"  # a list of ids as one JSON parameter: no limit on its length
 
 

@@ -319,18 +319,20 @@ def training_curves(
     gauges: Mapping[str, str] | None = None,
     coding: Mapping[str, str] | None = None,
     of: int | None = None,
+    unit: str = "",
     colours: Sequence[str] = palette.LIGHT,
 ) -> go.Figure:
     """Loss above, bias below, the method's own gauges under them: the same steps, one hover line through all. Above
     them the losses of an autoencoder that is trained first, in nats (`coding`).
 
     curves: a column "step" and one column per key of losses, biases, gauges and coding; their values are the lines'
-    names, and "chance" is grey. of: the last step, so that the axis stands still while the lines grow.
+    names, and "chance" is grey. of: the last step, so that the axis stands still while the lines grow. unit: what the
+    biases of a regression are counted in; else they are shares.
     """
     panels = [
         ("nats", coding or {}, None),
         ("loss", losses, None),
-        ("gap", biases, ".0%"),
+        (unit or "gap", biases, None if unit else ".0%"),
         ("gauge", gauges or {}, ".0%"),
     ]
     panels = [panel for panel in panels if panel[1]]

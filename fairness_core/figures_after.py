@@ -214,7 +214,11 @@ def searched(history: pd.DataFrame) -> pd.DataFrame:
     was the largest until then, of several the first. Empty for a method that tries nothing."""
     if "objective" not in history:
         return pd.DataFrame()
-    own = history[history["stage"] == "training"].drop(columns="confusion", errors="ignore").reset_index(drop=True)
+    own = (
+        history[history["stage"] == "training"]
+        .drop(columns=["confusion", "errors"], errors="ignore")
+        .reset_index(drop=True)
+    )
     value = own["objective"].fillna(-np.inf).to_numpy(dtype=float)
     before = np.maximum.accumulate(np.append(-np.inf, value))[:-1]
     at = np.maximum.accumulate(np.where(value > before, np.arange(len(value)), 0))

@@ -84,7 +84,7 @@ class Jobs(Database):
                 if held:
                     first = held[0][0] - len(events)
                     made = [event_row(run_id, first + i, now, event) for i, event in enumerate(events)]
-                    db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", made)
+                    db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", made)
                     for event in events:  # in here, so that whoever deletes the run comes later and takes them along
                         if event.exhibit is not None:
                             exhibits.save(self.exhibits_path(run_id), event.step, event.exhibit)

@@ -74,7 +74,8 @@ def event_row(run_id: str, seq: int, now: float, event: Event) -> tuple[object, 
     if event.confusion is not None:
         shape = ",".join(map(str, event.confusion.shape))
         blob = np.ascontiguousarray(event.confusion, dtype="<i8").tobytes()
-    return (run_id, seq, now, event.stage, event.step, event.of, to_json(values), shape, blob)
+    errors = None if event.errors is None else np.ascontiguousarray(event.errors, dtype="<f8").tobytes()
+    return (run_id, seq, now, event.stage, event.step, event.of, to_json(values), shape, blob, errors)
 
 
 def load_values(text: str) -> dict[str, float]:
@@ -87,6 +88,14 @@ def load_confusion(shape: str | None, blob: bytes | None, pooled: bool = True) -
         return None
     counts = np.frombuffer(blob, dtype="<i8").reshape([int(n) for n in shape.split(",")])
     return counts.sum(0) if pooled and counts.ndim == 4 else counts
+
+
+def load_errors(shape: str | None, blob: bytes | None) -> np.ndarray | None:
+    """regression.sums as stored, (groups, bins, 6); `shape` is that of the tensor beside them."""
+    if shape is None or blob is None:
+        return None
+    n_groups, n_bins, _ = map(int, shape.split(","))
+    return np.frombuffer(blob, dtype="<f8").reshape(n_groups, n_bins, -1)
 
 
 def load_run(row: sqlite3.Row, positions: Mapping[str, int]) -> Run:

@@ -182,6 +182,17 @@ def sums(predicted: Any, y: Any, bins: Any, s: Any, n_groups: int, n_bins: int) 
     return np.stack(added, -1).astype(np.float64).reshape(n_groups, n_bins, 6)
 
 
+def of_sums(summed: Values) -> dict[str, Values]:
+    """mean_absolute_error, eerr and odds_regression of `sums` (..., n_groups, n_bins, 6), each (...)."""
+    M = np.moveaxis(np.asarray(summed, np.float64), (-1, -3, -2), (0, 1, 2))
+    error, absolute = (ratio(M[k], M[N]) for k in (ERROR, ABSOLUTE))
+    return {
+        "mean_absolute_error": ratio(M[ABSOLUTE].sum((0, 1)), M[N].sum((0, 1))),
+        "eerr": defined_mean(absolute, (0, 1)),
+        "odds_regression": defined_mean(spread(error)),
+    }
+
+
 def merged_edges(
     bins: NDArray[np.int64], s: NDArray[np.int64], n_groups: int, edges: Sequence[float]
 ) -> tuple[float, ...]:

@@ -88,8 +88,15 @@ def noise_floor(outcome: Outcome) -> dict[str, float]:
 def cells(outcome: Outcome, groups: Sequence[str], level: float = 0.95) -> pd.DataFrame:
     """One row per (bin, group) in that order: bin, group, n, small (under SMALL rows), mean_error and its t interval
     mean_error_low, mean_error_high (SAMPLING noise), likewise absolute_error, and hits with its Wilson interval."""
-    bins = outcome.labels
-    M = outcome.sums[..., 0].swapaxes(1, 2).reshape(len(outcome.columns), -1)  # (8, bins * groups)
+    table = errors_by_cell(np.moveaxis(outcome.sums[..., 0], 0, -1), outcome.labels, groups, level)
+    n, hits = (outcome.sums[k, ..., 0].T.ravel() for k in (N, HIT))
+    low, high = wilson(hits, n, level)
+    return table.assign(hits=ratio(hits, n), hits_low=low, hits_high=high)
+
+
+def errors_by_cell(summed: Values, bins: Sequence[str], groups: Sequence[str], level: float = 0.95) -> pd.DataFrame:
+    """`cells` without hits, of what was added up: (groups, bins, 4 or more), as regression.sums gives it."""
+    M = np.moveaxis(summed, -1, 0).swapaxes(1, 2).reshape(summed.shape[-1], -1)  # (columns, bins * groups)
     n = M[N]
     freedom = np.where(n > 1, n - 1, np.nan)
     table: dict[str, Any] = {
@@ -104,6 +111,4 @@ def cells(outcome: Outcome, groups: Sequence[str], level: float = 0.95) -> pd.Da
         half = stdtrit(freedom, (1 + level) / 2) * np.sqrt(variance / np.where(n > 0, n, np.nan))
         low = mean - half if column == ERROR else np.maximum(mean - half, 0.0)
         table |= {name: mean, f"{name}_low": low, f"{name}_high": mean + half}
-    low, high = wilson(M[HIT], n, level)
-    table |= {"hits": ratio(M[HIT], n), "hits_low": low, "hits_high": high}
     return pd.DataFrame(table)

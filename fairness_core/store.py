@@ -35,6 +35,7 @@ from fairness_core.records import (
     flat_run,
     flat_sweep,
     load_confusion,
+    load_errors,
     load_run,
     load_values,
     to_json,
@@ -187,15 +188,16 @@ class Store(Jobs):
         return {row[0]: i for i, row in enumerate(self._db.execute(query), 1)}
 
     def history(self, run_id: str, after: int = -1, *, pooled: bool = True) -> pd.DataFrame:
-        """The run's events with seq > `after`: seq, t, stage, step, of, confusion (int64 (G, T, T) or None), then a
-        float column per value (NaN where an event does not carry it). Several targets are added up; with
-        pooled=False their tensor is (A, G, T, T)."""
+        """The run's events with seq > `after`: seq, t, stage, step, of, confusion (int64 (G, T, T) or None), errors
+        (Event.errors or None), then a float column per value (NaN where an event does not carry it). Several targets
+        are added up; with pooled=False their tensor is (A, G, T, T)."""
         query = "SELECT * FROM events WHERE run_id = ? AND seq > ? ORDER BY seq"
         rows = self._db.execute(query, (run_id, after)).fetchall()
         values = [load_values(row["values"]) for row in rows]
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("seq", "t", "stage", "step", "of")}
         confusions = [load_confusion(row["shape"], row["confusion"], pooled) for row in rows]
         columns["confusion"] = pd.Series(confusions, dtype=object)
+        columns["errors"] = pd.Series([load_errors(row["shape"], row["errors"]) for row in rows], dtype=object)
         for name in dict.fromkeys(name for row in values for name in row):
             columns[name] = np.array([row.get(name, math.nan) for row in values])
         return pd.DataFrame(columns)

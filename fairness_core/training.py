@@ -21,7 +21,7 @@ from fairness_core import regression
 from fairness_core.batches import Batch, Rows, Scale, minibatches, row_losses, side_by_side
 from fairness_core.config import SELECTIONS, Budget, Event, Exhibit
 from fairness_core.datasets import Dataset, Split
-from fairness_core.evaluation import confusions, evaluating, predicted_numbers
+from fairness_core.evaluation import confusions, error_sums, evaluating, predicted_numbers
 from fairness_core.keeping import Guard, Kept
 from fairness_core.once import Once
 from fairness_core.optimizer import Adam
@@ -308,12 +308,17 @@ def sample(job: Job) -> Batch:
 def live_events(job: Job, batch: Batch, means: dict[str, Tensor], step: int, of: int) -> Events:
     net = job.learner.model.net
     with evaluating(net):
-        counts = confusions(job.recipes[0].shown(job.learner, batch), batch, job.data[0], job.scale)
+        logits, data = job.recipes[0].shown(job.learner, batch), job.data[0]
+        counts = confusions(logits, batch, data, job.scale)
+        errors = error_sums(logits, batch, data, job.scale) if data.task == "regression" else [None] * len(counts)
         values = {**means, **job.recipes[0].gauges(job.learner, batch)}
         exhibits = job.recipes[0].exhibits(job.learner) or [None] * len(counts)
     table = {name: value.tolist() for name, value in values.items()}
     told = [{name: column[r] for name, column in table.items()} for r in range(len(counts))]
-    return [(r, Event("training", step, of, told[r], counts[r], exhibit=exhibits[r])) for r in range(len(counts))]
+    return [
+        (r, Event("training", step, of, told[r], counts[r], errors=errors[r], exhibit=exhibits[r]))
+        for r in range(len(counts))
+    ]
 
 
 def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:

@@ -208,14 +208,15 @@ def _course(catalogue: dict[str, Any], run: Run, *, number: bool) -> pd.DataFram
         return looks
     stamp = f"{run.id}{zlib.crc32(looks.to_numpy(float).tobytes()):08x}"
     clock = backdoor_course.Clock.of_run(run)
-    blocks = _course_blocks(stamp, looks, clock, pages.method_colour(catalogue, METHOD), number)
+    units = backdoor_course.units(run)
+    blocks = _course_blocks(stamp, looks, clock, pages.method_colour(catalogue, METHOD), units, number)
     explorer.explorer(blocks, key="explain-course", revision=run.id, stamp=stamp)
     return looks
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _course_blocks(
-    stamp: str, _looks: pd.DataFrame, _clock: backdoor_course.Clock, colour: str, number: bool
+    stamp: str, _looks: pd.DataFrame, _clock: backdoor_course.Clock, colour: str, _units: Units, number: bool
 ) -> list[explorer.Block]:
     """`stamp` stands for all that the charts show."""
     scale, unit = (1.0, "sd") if number else (100.0, "points")
@@ -232,31 +233,33 @@ def _course_blocks(
             Line("teacher_odds_reinforcing", "reinforcing", ink, "dot", "triangle-up", scale),
         ],
     }
-    agrees = "correlation with the teacher" if number else "agreement with the teacher"
-    names = ("bin gap (points)", "bin hits (%)") if number else ("Odds (points)", "EAcc, agreement (%)")
-    both = dict(
-        zip(
-            names,
-            (
-                [Line("odds", names[0], colour)],
-                [Line("eacc", names[1], colour), Line("agreement", agrees, ink, "dash", "square")],
-            ),
-            strict=True,
-        )
-    )
+    if number:
+        agrees = "correlation with the teacher"
+        both = {
+            f"{title}{_units.unit}": [Line(column, title, colour, scale=1.0)]
+            for title, column in zip((_units.gap, _units.level), backdoor_course.NUMBERS, strict=True)
+        } | {"correlation": [Line("agreement", agrees, ink, "dash", "square", 1.0)]}
+    else:
+        agrees = "agreement with the teacher"
+        both = {
+            _units.gap: [Line("odds", "Odds", colour)],
+            "EAcc, agreement (%)": [
+                Line("eacc", "EAcc", colour),
+                Line("agreement", agrees, ink, "dash", "square"),
+            ],
+        }
     digits = 3 if number else 1
     left = backdoor_figures.over_epochs(looks, teacher, first=_clock.first, last=0.0, digits=digits)
     right = backdoor_figures.mark_student(
-        backdoor_figures.over_epochs(looks, both, first=_clock.first, last=_clock.last)
+        backdoor_figures.over_epochs(looks, both, first=_clock.first, last=_clock.last, digits=digits)
     )
     backdoor_figures.key(left, [("◆ cancelling", colour), ("● no trigger", ink), ("▲ reinforcing", ink)])
     backdoor_figures.key(right, [("● what learns", colour), (f"■ {agrees}", ink)])
-    said = " (hits of the bin of the true value)" if number else ""
     return [
         explorer.chart("course-teacher", left, area="left", height=TALL, heading="The teacher (validation sample)",
                        alt="Artificial bias and Odds of the teacher per epoch; the table Looks holds the same numbers"),
         explorer.chart("course-both", right, area="right", height=TALL,
-                       heading=f"Teacher with cancelling triggers, then the student{said}",
+                       heading="Teacher with cancelling triggers, then the student",
                        alt="Odds, EAcc and agreement per epoch; the table Looks holds the same numbers"),
     ]  # fmt: skip
 

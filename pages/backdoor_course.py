@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ GAUGES = (
     *("artificial_bias", "teacher_odds_clean", "teacher_odds_reinforcing", "teacher_odds_cancelling", "agreement"),
 )
 LAW = ("N", "P", "Q", "drawn")
+CLASSES, NUMBERS = ("odds", "eacc"), ("odds_regression", "eerr")  # gap and level, of a look
 MODELS = ("untreated", "teacher, cancelling", "student")
 Arrays = Mapping[str, np.ndarray]
 
@@ -127,18 +129,22 @@ class Clock:
 
 def looks(run: Run) -> pd.DataFrame:
     """One row per look on the validation sample: step, epoch, phase (0 teacher, 1 student), n, odds and eacc of what is
-    learning (of bins, if a number is predicted) and GAUGES; NaN where not known."""
+    learning (of a number as target odds_regression and eerr, in its units) and GAUGES; NaN where not known."""
     history = pages.store().history(run.id)
     live = history[history["stage"] == "training"].reset_index(drop=True)
+    number = regression_results.is_regression(run)
     clock, known = Clock.of_run(run), list(live["confusion"])
     table = pd.DataFrame({"step": live["step"].astype(float)})
     table["epoch"] = [clock.epoch(step) for step in live["step"]]
     teaching = live["teacher_loss"].notna() if "teacher_loss" in live else live["step"] <= clock.end
     table["phase"] = np.where(teaching, 0.0, 1.0)
     table["n"] = [0 if c is None else int(c.sum()) for c in known]
-    judged = [{} if c is None else metrics.evaluate(c, ["odds", "eacc"]) for c in known]
-    for name in ("odds", "eacc"):
-        table[name] = [found.get(name, math.nan) for found in judged]
+    judge: Callable[[np.ndarray], Mapping[str, Any]] = (
+        regression.of_sums if number else lambda C: metrics.evaluate(C, CLASSES)
+    )
+    judged = [{} if c is None else judge(c) for c in (live["errors"] if number else known)]
+    for name in NUMBERS if number else CLASSES:
+        table[name] = [float(found.get(name, math.nan)) for found in judged]
     for name in GAUGES:
         table[name] = live.get(name, np.nan)
     return table.astype(float)

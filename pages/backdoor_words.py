@@ -68,7 +68,12 @@ def now(run: Run, looks: pd.DataFrame, *, number: bool = False) -> str:
         )
     agrees = f"{newest['agreement']:.2f} (correlation)" if number else f"{100 * newest['agreement']:.1f} % of the rows"
     if number:
-        return f"The student learns the teacher's answers from rows without triggers and agrees on {agrees} ({where})."
+        units = backdoor_course.units(run)
+        gap, level = (units.tell(newest[name]) for name in backdoor_course.NUMBERS)
+        return (
+            f"The student learns the teacher's answers from rows without triggers and agrees on {agrees}. The groups' "
+            f"mean errors for a similar true value lie {gap} apart and EErr is {level}{units.unit} ({where}). {later}"
+        )
     return (
         "The student learns, from rows without triggers, what the teacher answers with the cancelling ones, and agrees "
         f"with it on {agrees}. {ODDS} is {100 * newest['odds']:.1f} points and {EACC} {100 * newest['eacc']:.1f} % "

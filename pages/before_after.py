@@ -184,7 +184,7 @@ def _needs(catalogue: dict[str, Any], after: Run) -> None:
 def _final(run: Run) -> dict[str, float]:
     """The named numbers of the run's last event."""
     history = pages.store().history(run.id)
-    rows = history[history["stage"] == "test"].drop(columns=["stage", "confusion"])
+    rows = history[history["stage"] == "test"].drop(columns=["stage", "confusion", "errors"])
     return {} if rows.empty else {str(k): float(v) for k, v in rows.iloc[-1].items() if v is not None}
 
 

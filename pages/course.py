@@ -16,37 +16,7 @@ import pages
 from fairness_core import figures, metrics, outcomes, regression_results
 from fairness_core.config import RunConfig, UserError, resolve
 from fairness_core.store import ACTIVE, Run
-from pages import errors_by_bin, explorer
-
-EVERY = "accuracy"  # the performance this page speaks of
-CODING = "vae_"  # how the losses of an autoencoder begin
-
-
-def gap_names() -> list[str]:
-    """The measures of a gap, smallest is best, most asked for first."""
-    first = ["demographic_parity_difference", "equalized_odds_difference", "average_absolute_odds_difference"]
-    others = [m.name for m in metrics.METRICS.values() if m.kind == "fairness" and m.better == "lower"]
-    return first + [name for name in others if name not in first]
-
-
-def gap_picker(width: int) -> str:
-    """Choose the gap that train and runs speak of; it is part of their address (?measure=name)."""
-    names = gap_names()
-    asked = st.query_params.get("measure", names[0])
-    if asked not in names:
-        st.warning(f"There is no gap {asked[:40]!r}; choose one from the list.", icon=":material/error:")
-    elif "gap-picker" not in st.session_state:
-        st.session_state["gap-picker"] = asked
-    chosen = st.selectbox("Gap", names, key="gap-picker", format_func=gap_title, persist_state="session", width=width)
-    if chosen != names[0]:
-        st.query_params["measure"] = chosen
-    elif asked in names:
-        st.query_params.pop("measure", None)
-    return chosen
-
-
-def gap_title(name: str) -> str:
-    return metrics.METRICS[name].title
+from pages import curves, errors_by_bin, explorer, gaps
 
 
 def untreated(catalogue: dict[str, Any], config: RunConfig) -> RunConfig:
@@ -113,7 +83,7 @@ def waiting(run: Run, now: float) -> str:
 
 def draw(catalogue: dict[str, Any], run: Run, measure: str) -> None:
     """The sentence, the curves, the groups and the confusion matrices, as far as they are known."""
-    live = live_events(run)
+    live = curves.live_events(run)
     final = pages.store().confusions([run.id], "test").get(run.id)
     known = live["confusion"].dropna()
     newest = final if final is not None else (known.iloc[-1] if len(known) else None)
@@ -123,7 +93,7 @@ def draw(catalogue: dict[str, Any], run: Run, measure: str) -> None:
         _draw_numbers(catalogue, run, live)
         return
     before = _before(catalogue, run) if final is not None else None
-    blocks = [_curves(catalogue, run, live, measure), *_gauge_words(catalogue, run)]
+    blocks = [curves.block(catalogue, run, measure), *curves.gauge_words(catalogue, run)]
     if newest is None:
         blocks.append(
             explorer.text("wait", ["Accuracy per group appears here with the first numbers."], area="right", muted=True)
@@ -132,7 +102,7 @@ def draw(catalogue: dict[str, Any], run: Run, measure: str) -> None:
         groups = group_names(run, len(newest))
         if final is not None:
             blocks.insert(0, explorer.text("sentence", [sentence(catalogue, run, before, final, groups, measure)]))
-        blocks += _groups(catalogue, run, newest, before, groups, "test split" if final is not None else LIVE)
+        blocks += _groups(catalogue, run, newest, before, groups, "test split" if final is not None else curves.LIVE)
     explorer.explorer(blocks, key="curves", revision=run.id)
     if targets := run.info.get("targets"):
         st.caption(f":material/info: {len(targets)} targets added up: {', '.join(targets)}.".replace("_", " "))
@@ -144,10 +114,9 @@ def draw(catalogue: dict[str, Any], run: Run, measure: str) -> None:
 def _draw_numbers(catalogue: dict[str, Any], run: Run, live: pd.DataFrame) -> None:
     """The same of a regression: errors by bin of the true value instead of confusion matrices."""
     known = errors_by_bin.errors(run)
-    curves = [_curves(catalogue, run, live, NUMBERS_GAP), *_gauge_words(catalogue, run)]
+    learning = [curves.block(catalogue, run, ""), *curves.gauge_words(catalogue, run)]
     if known is None:
-        wait = [explorer.text("wait", [errors_by_bin.WAIT], area="right", muted=True)]
-        explorer.explorer(curves + wait * (run.status in ACTIVE), key="curves", revision=run.id)
+        explorer.explorer(learning + _live_errors(run, live), key="curves", revision=run.id)
         if run.status == "done":
             errors_by_bin.absent(run)
         return
@@ -156,13 +125,21 @@ def _draw_numbers(catalogue: dict[str, Any], run: Run, live: pd.DataFrame) -> No
     over = catalogue["methods"][run.config.method]["tradeoff"]
     at = pages.setting(catalogue, run.config.method, float(run.config.method_options[over])) if over else ""
     said = errors_by_bin.sentence(known, run, before, at and f"At {at}")
-    blocks = [explorer.text("sentence", [said]), *curves, *errors_by_bin.blocks(known, before)]
+    blocks = [explorer.text("sentence", [said]), *learning, *errors_by_bin.blocks(known, before)]
     explorer.explorer(blocks, key="curves", revision=run.id)
     errors_by_bin.section(known, run)
 
 
-NUMBERS_GAP = "bias_mean"  # of a regression while it learns: the gap in how often the bin of the true value is hit
-LIVE = "validation sample"
+def _live_errors(run: Run, live: pd.DataFrame) -> list[explorer.Block]:
+    """Errors by bin as they are now, on the validation sample; a word while nothing is known yet."""
+    newest = live["errors"].dropna()
+    if len(newest):
+        return errors_by_bin.live_blocks(newest.iloc[-1], run, group_names(run, len(newest.iloc[-1])), curves.LIVE)
+    if run.status in ACTIVE:
+        return [explorer.text("wait", [errors_by_bin.WAIT], area="right", muted=True)]
+    return []
+
+
 FAVOURABLE = -1  # the last class
 
 
@@ -181,16 +158,16 @@ def sentence(
 
 def own_sentence(C: np.ndarray, run: Run, measure: str) -> str:
     """Gap and accuracy of one model with their intervals, n and split, and nothing to compare them with."""
-    values, ranges = metrics.evaluate(C, [measure, EVERY]), metrics.bootstrap(C, [measure, EVERY])
-    name = outcomes.GAP_NAMES.get(measure, f"the {gap_title(measure)}")
+    values, ranges = metrics.evaluate(C, [measure, curves.EVERY]), metrics.bootstrap(C, [measure, curves.EVERY])
+    name = outcomes.GAP_NAMES.get(measure, f"the {gaps.title(measure)}")
     low, high = ranges[measure]
     gap = f"is {100 * values[measure]:.1f} points ({100 * low:.1f} to {100 * high:.1f})"
     if np.isnan(values[measure]):
         gap = "is not defined on these rows"
     return (
-        f"{name[0].upper()}{name[1:]} {gap}, accuracy {pages.percent(values[EVERY])} "
-        f"({pages.interval(*ranges[EVERY])}); test split, n = {C.sum():,}, seed {run.config.seed}, 95% intervals from "
-        "resampling the rows."
+        f"{name[0].upper()}{name[1:]} {gap}, accuracy {pages.percent(values[curves.EVERY])} "
+        f"({pages.interval(*ranges[curves.EVERY])}); test split, n = {C.sum():,}, seed {run.config.seed}, 95% "
+        "intervals from resampling the rows."
     )
 
 
@@ -236,59 +213,6 @@ def twins(run: Run, tables: Mapping[str, pd.DataFrame | None]) -> None:
     for label, table in tables.items():
         if table is not None and len(table):
             pages.table_twin(table, label=label, name=f"{label.lower().replace(', ', '-')}-{run.id}")
-
-
-def live_events(run: Run) -> pd.DataFrame:
-    """What the run has reported while it learned, one row per evaluation."""
-    history = pages.store().history(run.id)
-    live = history[history["stage"] == "training"]
-    return live.drop(columns=[c for c in live.columns if c != "confusion" and live[c].isna().all()])
-
-
-def curve_table(live: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """One row per live evaluation: step, the named numbers of training, and the gap and accuracy on the sample."""
-    names = [c for c in live.columns if c not in ("seq", "t", "stage", "of", "confusion")]
-    table = live[names].reset_index(drop=True)
-    seen = live["confusion"].notna().to_numpy()  # a method may report before its network has learned anything
-    for name in dict.fromkeys((measure, "demographic_parity_difference", EVERY)) if seen.any() else ():
-        table[name] = np.nan
-        table.loc[seen, name] = metrics.evaluate(np.stack(list(live["confusion"][seen])), [name])[name]
-    return table
-
-
-def _curves(catalogue: dict[str, Any], run: Run, live: pd.DataFrame, measure: str) -> explorer.Block:
-    table = curve_table(live, measure)
-    coding = {c: "autoencoder: " + c.removeprefix(CODING) for c in table.columns if c.startswith(CODING)}
-    declared = [g for g in catalogue["methods"][run.config.method]["gauges"] if not g.startswith(CODING)]
-    declared = [g for g in declared if g in table.columns] or declared
-    biases = {name: gap_title(name) for name in dict.fromkeys((measure, "demographic_parity_difference"))}
-    rest = [c for c in table.columns if c not in {"step", EVERY, *biases, *declared, *coding}]
-    if regression_results.is_regression(run):
-        biases = {measure: "gap between groups in hitting the bin of the true value"}
-    figure = figures.training_curves(
-        table,
-        losses={c: c.replace("_", " ") for c in rest or ["loss"]},
-        biases=biases,
-        gauges={g: g.replace("_", " ") for g in declared},
-        coding=coding,
-        of=run.of or None,
-    )
-    height = (520 if declared else 400) + (120 if coding else 0)
-    return explorer.chart(
-        "curves",
-        figure,
-        alt="Loss, gaps and gauges over the steps",
-        height=height,
-        area="left",
-        heading=f"While it learns ({LIVE})",
-    )
-
-
-def _gauge_words(catalogue: dict[str, Any], run: Run) -> list[explorer.Block]:
-    """What the method's own gauges mean, under their curves."""
-    meanings = catalogue["methods"][run.config.method]["gauges"]
-    said = " ".join(f"{name.replace('_', ' ').capitalize()}: {text}" for name, text in meanings.items())
-    return [explorer.text("gauges", [said], area="left", muted=True)] if said else []
 
 
 def _groups(

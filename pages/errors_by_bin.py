@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 import pages
 from fairness_core import regression, regression_figures, regression_noise, regression_results
+from fairness_core.datasets.tabular import bin_names
 from fairness_core.regression import MEASURES, SMALL, Outcome
 from fairness_core.store import Run
 from pages import explorer
 
-WAIT = "Errors by bin of the true value and group appear here as soon as the training is done."
+WAIT = "Errors by bin of the true value and group appear here with the first numbers."
+COURSE = {"odds_regression": "gap of the signed error", "mean_absolute_error": "mean absolute error"}  # while it learns
+WORDS = (
+    "Signed: prediction minus truth, so left of zero a group is predicted too low. A gap at the same true value is "
+    "what the groups' difference in true values cannot explain."
+)
 SEEDS = 20  # seeds that are looked for beside the run's own
 BETTER = {"lower": "lower is better", "higher": "higher is better", "zero": "zero is best"}
 
@@ -64,8 +71,13 @@ def _counted(run_id: str, written: int) -> Errors | None:
         regression_noise.bootstrap(test),
         regression_noise.noise_floor(test),
         groups,
-        run.info.get("unit") or "units of the target",
+        unit(run),
     )
+
+
+def unit(run: Run) -> str:
+    """What errors are counted in."""
+    return str(run.info.get("unit") or "units of the target")
 
 
 # --------------------------------------------------------------------------------------------------------------- words
@@ -135,19 +147,25 @@ def blocks(own: Errors, before: Errors | None, *, area: str = "right") -> list[e
     """The chart of errors by bin and group, beside the untreated model's where its bins are the same."""
     then = before.cells if before is not None and before.test.labels == own.test.labels else None
     beside = "; ✕: the untreated model" if then is not None else ""
+    return _drawn(own.cells, own.unit, then, f"test split, 95% intervals{beside}", area)
+
+
+def live_blocks(summed: np.ndarray, run: Run, groups: Sequence[str], where: str) -> list[explorer.Block]:
+    """The same while the run learns, of Event.errors, by the bins of its data set."""
+    cells = regression_noise.errors_by_cell(summed, bin_names(run.info["edges"]), groups)
+    return _drawn(cells, unit(run), None, f"{where}, 95% intervals; hollow: fewer than {SMALL} rows", "right")
+
+
+def _drawn(cells: pd.DataFrame, unit: str, before: pd.DataFrame | None, where: str, area: str) -> list[explorer.Block]:
     chart = explorer.chart(
         "errors",
-        regression_figures.errors_by_bin(own.cells, unit=own.unit, before=then),
+        regression_figures.errors_by_bin(cells, unit=unit, before=before),
         alt="Signed mean error and mean absolute error of every group in every bin of the true value, with intervals",
-        height=regression_figures.errors_height(own.cells),
+        height=regression_figures.errors_height(cells),
         area=area,
-        heading=f"Errors by bin of the true value and group (test split, 95% intervals{beside})",
+        heading=f"Errors by bin of the true value and group ({where})",
     )
-    words = (
-        "Signed: prediction minus truth, so left of zero a group is predicted too low. A gap at the same true value "
-        "is what the groups' difference in true values cannot explain."
-    )
-    return [chart, explorer.text("errors-words", [words], area=area, muted=True)]
+    return [chart, explorer.text("errors-words", [WORDS], area=area, muted=True)]
 
 
 def section(own: Errors, run: Run) -> None:

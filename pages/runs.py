@@ -14,7 +14,7 @@ import pages
 from fairness_core import metrics
 from fairness_core.preparation import INAPPLICABLE
 from fairness_core.store import ACTIVE, STATUSES
-from pages import course, errors_by_bin
+from pages import errors_by_bin, gaps
 
 TICK = 1.0  # seconds between two looks while something is active
 NEWEST = 500  # runs listed
@@ -59,7 +59,7 @@ def main() -> None:
             "Show", ["sweeps", "runs"], default="sweeps", required=True, key="show", bind="query-params"
         )
         chosen = _filters(catalogue)
-        measure = course.gap_picker(width=300)
+        measure = gaps.picker(width=300)
     active = bool(_table(catalogue, kind, chosen, measure)["status"].isin(ACTIVE).any())
     st.fragment(_listing, run_every=TICK if active else None)(catalogue, str(kind), chosen, measure, active)
 
@@ -187,7 +187,7 @@ def _columns(kind: str, measure: str) -> dict[str, Any]:
         **config,
         "Setting": st.column_config.TextColumn(width=118, help="Where the run stands on its method's own trade-off."),
         "Accuracy": number("Accuracy, %", format="%.1f", help="Share of the test split predicted correctly."),
-        "Gap": number("Gap, points", format="%.1f", help=f"{course.gap_title(measure)} on the test split."),
+        "Gap": number("Gap, points", format="%.1f", help=f"{gaps.title(measure)} on the test split."),
         "Mean error": st.column_config.TextColumn(help=f"{ERROR_HELP}; the measure: mean absolute error."),
         "Error gap": st.column_config.TextColumn(help=f"{ERROR_HELP}; the measure: odds of the signed error."),
         "n": number("n (test)", format="localized", help="People in the test split."),

@@ -13,7 +13,7 @@ import pages
 from fairness_core import costs, regression_results
 from fairness_core.config import Control, Option, RunConfig, UserError, resolve
 from fairness_core.store import ACTIVE, Run
-from pages import choices, course
+from pages import choices, course, curves, gaps
 from pages.controls import draw_controls, heading
 from pages.sections import SECTIONS
 
@@ -242,7 +242,7 @@ def _right(catalogue: dict[str, Any], run: Run | None, chosen: RunConfig | None)
     if chosen is not None and chosen.id != run.id:
         st.caption(":material/history: These results are from an earlier setting. Press Train for the one on the left.")
     number = regression_results.is_regression(run)
-    measure = course.NUMBERS_GAP if number else course.gap_picker(width=360)
+    measure = "" if number else gaps.picker(width=360)
     unfinished = _unfinished(catalogue, run)
     st.fragment(_live, run_every=TICK if unfinished else None)(catalogue, run.id, measure, unfinished)
 
@@ -312,10 +312,10 @@ def _onward(catalogue: dict[str, Any], run: Run, measure: str) -> None:
         if config.method in SECTIONS:
             _explain(run)
         if run.status not in ACTIVE:
-            pages.table_twin(course.curve_table(course.live_events(run), measure), name=f"run-{run.id}")
+            pages.table_twin(curves.table(run, measure), name=f"run-{run.id}")
         number = regression_results.is_regression(run)
         if not number:
-            pages.measure_popover(measure, course.EVERY)
+            pages.measure_popover(measure, curves.EVERY)
         command = pages.command_line("train", config, catalogue, "--seed", str(config.seed))
         pages.reproduce_popover(command, course.python_lines(config, number=number))
         pages.link_popover()

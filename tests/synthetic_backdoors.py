@@ -130,7 +130,9 @@ def events(config: RunConfig) -> Iterator[Event]:
             values = {"teacher_loss": 0.6 - 0.1 * k, **gauges(config)}
         elif treated:
             values |= {"label_loss": 0.5, "distillation_loss": 0.4, "agreement": 0.9 + 0.01 * k, **gauges(config)}
-        yield Event("training", step, of, values, counts(config, "training", gap(config)))
+        number = config.dataset == "communities"
+        errors = synthetic_regression.sums(predictions(config, "validation")) if number else None
+        yield Event("training", step, of, values, counts(config, "training", gap(config)), errors=errors)
 
 
 def gauges(config: RunConfig) -> dict[str, float]:
@@ -217,13 +219,9 @@ def predictions(config: RunConfig, split: str, signed: float | None = None) -> P
 
 def _sums(config: RunConfig, stage: str) -> np.ndarray:
     split = "test" if stage == "test" else "validation"
-    edges, gaps = synthetic_regression.EDGES, teacher_gaps(config)
-    made = []
-    for signed in (gaps[0], gaps[0], gaps[0], gaps[1], gaps[2]):
-        held = predictions(config, split, signed)
-        bins = np.digitize(held.y, edges)
-        made.append(regression.sums(held.predicted, held.y, bins, held.s, 2, len(edges) + 1))
-    return np.stack(made)
+    gaps = teacher_gaps(config)
+    every = (gaps[0], gaps[0], gaps[0], gaps[1], gaps[2])
+    return np.stack([synthetic_regression.sums(predictions(config, split, signed)) for signed in every])
 
 
 def _pictures(n_classes: int) -> dict[str, np.ndarray]:

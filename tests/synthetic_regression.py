@@ -66,8 +66,13 @@ def outcome(config: RunConfig, split: str) -> Outcome:
     return found
 
 
-def start(store: Store, config: RunConfig, looks: int = LOOKS) -> None:
-    """Submit the run, claim it and whatever waits with it, and report its first looks."""
+def sums(held: Predictions) -> np.ndarray:
+    """What Event.errors holds of such predictions."""
+    return regression.sums(held.predicted, held.y, np.digitize(held.y, EDGES), held.s, len(GROUPS), len(CLASSES))
+
+
+def start(store: Store, config: RunConfig, looks: int = LOOKS, *, kept: bool = True) -> None:
+    """Submit the run, claim it and whatever waits with it, and report its first looks; kept as in `finish`."""
     store.submit([config])
     while synthetic.claim(store):
         pass
@@ -78,13 +83,14 @@ def start(store: Store, config: RunConfig, looks: int = LOOKS) -> None:
         values = {"loss": 1.0 - 0.6 * learned}
         if config.method != "erm":
             values |= {"adversary_accuracy": 0.7 - 0.1 * learned, "chance": 0.52}
-        rows.append((config.id, Event("training", 10 * look, 10 * LOOKS, values, _counts(config, "validation"))))
+        counts, errors = _counts(config, "validation"), sums(predictions(config, "validation")) if kept else None
+        rows.append((config.id, Event("training", 10 * look, 10 * LOOKS, values, counts, errors=errors)))
     store.append(rows)
 
 
 def finish(store: Store, config: RunConfig, *, kept: bool = True) -> None:
     """Report everything of the run and end it; kept=False as code did that kept no predictions."""
-    start(store, config)
+    start(store, config, kept=kept)
     for split in scores.SPLITS:
         values = regression.evaluate(outcome(config, split))
         values = values if kept else {name: values[name] for name in ("mean_absolute_error", "r2", "odds_regression")}

@@ -21,6 +21,8 @@ from fairness_core.datasets.tabular import bin_names
 
 GENDERS = ("male", "female")  # the file names' 0 and 1
 RACES = ("White", "Black", "Asian", "Indian", "Other")  # 0 to 4
+FIVE_RACES, THREE_RACES = "all five", "White, Black, the rest"
+REST = "Asian, Indian or Other"  # one group of the three
 PATTERN = re.compile(r"\d{1,3}_[01]_[0-4]_\d+ ?\.?jpg(\.chip\.jpg)?", re.IGNORECASE)  # two names are misspelt
 PAGE = "https://susanqq.github.io/UTKFace/"
 
@@ -65,6 +67,13 @@ class UTKFace(ImageSource):
         joiner=" x ",
         most=2,
         help="The sensitive attribute: whose results are compared; several make intersections.",
+    )
+    races: str = control(
+        FIVE_RACES,
+        choices=(FIVE_RACES, THREE_RACES),
+        help="Which groups race makes: the five of the file names, or three, where Asian, Indian and Other are one. "
+        "Without effect unless race is sensitive.",
+        group="advanced",
     )
     age_group_cut: str = control(
         "30", help="Where the target age group is cut: one boundary or several, 20,40,60.", group="advanced"
@@ -117,6 +126,12 @@ class UTKFace(ImageSource):
         if copies := int((album.first_copies() != np.arange(len(album.names))).sum()):
             found += (f"{copies:,} pictures are exact copies of others and stay in the same part as those.",)
         return found
+
+    def table(self, data_dir: Path | None) -> pd.DataFrame:
+        frame = self.read(data_dir)
+        if self.races == FIVE_RACES or "race" not in self.sensitive_columns:
+            return frame
+        return frame.assign(race=frame["race"].where(frame["race"].isin(("White", "Black")), REST))
 
     def labels(self, frame: pd.DataFrame) -> np.ndarray:
         if self.target == "age":

@@ -1,5 +1,6 @@
 """A regression from the command line to the store and back: predictions kept, errors by bin told, sweeps as points."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from fairness_core import datasets, regression, regression_results, regression_sweep, scores
 from fairness_core.catalogue import build
 from fairness_core.config import UserError
+from fairness_core.datasets import load
+from fairness_core.experiment import fit
 from fairness_core.regression import MEASURES
 from fairness_core.scores import Predictions
 from fairness_core.store import Store
@@ -52,6 +55,20 @@ def test_train_tells_errors_by_bin_and_group(call, root) -> None:
     again = regression.evaluate(regression_results.outcomes(Store(root), Store(root).run(told["id"]))["test"])
     assert again == pytest.approx(told["metrics"], rel=1e-5, abs=1e-6)
     assert not Store(root).scores_path(told["id"]).exists()  # there is no threshold of a number
+
+
+def test_a_regression_tells_its_errors_while_it_learns(folder) -> None:
+    config = synthetic_regression.configured(build(folder))
+    events = [event for made in fit([config], data_dir=folder) for _, event in made]
+    live = [event for event in events if event.stage == "training"]
+    (validation,) = (event for event in events if event.stage == "validation")
+    assert len(live) > 3
+    for name, value in regression.of_sums(live[-1].errors).items():  # the sample is the whole validation split here
+        data = load(config.dataset, config.dataset_options, folder)
+        own = regression.of_split(validation.scores, data, "validation")
+        unmerged = dataclasses.replace(own, bins=np.digitize(own.y, data.edges), edges=data.edges)
+        assert value == pytest.approx(regression.evaluate(unmerged, [name])[name], rel=1e-4)
+    assert validation.errors is None
 
 
 def test_a_sweep_has_points_and_a_front_in_errors(call) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
-import os
 import sqlite3
 import threading
 
@@ -170,11 +169,11 @@ def test_everything_is_there_after_a_restart(store):
     np.testing.assert_array_equal(again.confusions([run_id], "test")[run_id], COUNTS)
 
 
-@pytest.mark.parametrize("version", [3, 99])
+@pytest.mark.parametrize("version", [4, 99])
 def test_a_store_of_another_format_is_refused_in_one_sentence(store, version):
     with sqlite3.connect(store.root / "store.db") as db:
         db.execute(f"PRAGMA user_version={version}")
-    with pytest.raises(UserError, match=f"has format {version} and this program reads format 2; name another folder"):
+    with pytest.raises(UserError, match=f"has format {version} and this program reads format 3; name another folder"):
         Store(store.root)
 
 
@@ -182,10 +181,21 @@ def test_a_store_of_the_first_format_is_brought_up_to_date_with_its_runs(store):
     (run_id,) = store.submit([config()])
     store.close()
     with sqlite3.connect(store.root / "store.db") as db:
-        db.executescript("ALTER TABLE runs DROP COLUMN needs; PRAGMA user_version=1;")
+        old = "ALTER TABLE runs DROP COLUMN needs; ALTER TABLE events DROP COLUMN errors; PRAGMA user_version=1;"
+        db.executescript(old)
     again = Store(store.root)
     assert again.run(run_id).status == "queued"
-    assert [run.id for run in again.claim(os.getpid())] == [run_id]
+    assert [run.id for run in claim_and_start(again)] == [run_id]
+    again.append([(run_id, Event("training", 1, 2, {}, COUNTS))])
+    assert again.history(run_id)["errors"].tolist() == [None]
+
+
+def test_the_errors_of_a_regression_come_back_with_their_event(store):
+    (run_id,) = store.submit([config()])
+    claim_and_start(store)
+    errors = np.arange(len(COUNTS) * COUNTS.shape[1] * 6, dtype=np.float64).reshape(*COUNTS.shape[:2], 6) / 7
+    store.append([(run_id, Event("training", 1, 2, {}, COUNTS, errors=errors))])
+    np.testing.assert_array_equal(store.history(run_id)["errors"][0], errors)
 
 
 def test_scores_come_back_as_they_were_saved_and_go_with_their_run(store):

@@ -11,7 +11,9 @@ import pytest
 from fairness_core.config import UserError
 from fairness_core.datasets import images
 from fairness_core.datasets.images import Album
+from fairness_core.datasets.utkface import FIVE_RACES as FIVE
 from fairness_core.datasets.utkface import RACES, UTKFace
+from fairness_core.datasets.utkface import THREE_RACES as THREE
 from tests.pictures import write_utkface
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
@@ -54,6 +56,19 @@ def test_age_as_group_is_cut(tmp_path: Path) -> None:
     data = UTKFace(sensitive="age x gender", target="race", age_cut="18", size=16).load(tmp_path)
     assert data.groups == ("age < 18 & female", "age < 18 & male", "age >= 18 & female", "age >= 18 & male")
     assert data.classes == RACES
+
+
+def test_races_can_be_three_groups(tmp_path: Path) -> None:
+    write_utkface(tmp_path, n=200)
+    five, three = (UTKFace(target="age group", races=races, size=16).load(tmp_path) for races in (FIVE, THREE))
+    assert three.groups == ("Asian, Indian or Other", "Black", "White")
+    joined = np.array([0, 1, 0, 0, 2])  # Asian, Black, Indian, Other, White
+    count = np.zeros(3, int)
+    np.add.at(count, joined, sum(np.bincount(part.s, minlength=5) for part in (five.train, five.validation, five.test)))
+    assert sum(np.bincount(part.s) for part in (three.train, three.validation, three.test)).tolist() == count.tolist()
+    target = UTKFace(target="race", sensitive="gender", races=THREE, size=16).load(tmp_path)
+    assert target.classes == RACES  # as a target they stay five
+    assert np.unique(target.train.y).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_copies_of_a_picture_stay_in_one_part(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import re
 import numpy as np
 import pytest
 
-from fairness_core import datasets, metrics, training, trigger_law
+from fairness_core import datasets, metrics, regression, training, trigger_law
 from fairness_core.config import Budget, Event
 from pages import backdoor_course, backdoor_viewer, backdoor_words, course
 from tests import synthetic_backdoors, synthetic_regression
 from tests.reading import blocks, decoded, markup, sentence, traces, words
-from tests.synthetic_backdoors import configured, finish
+from tests.synthetic_backdoors import advance, configured, finish
 
 
 @pytest.fixture
@@ -334,6 +334,20 @@ def test_a_number_is_told_in_its_units(open_page, store, communities):
     assert drawn["models"]["figure"]["layout"]["yaxis"]["ticktext"] == ["untreated", "teacher, cancelling", "student"]
     assert "has a correlation of 0.960" in words(at)
     assert "Classes are bins of the true value" in words(at)
+
+
+def test_a_number_is_followed_in_its_units(open_page, store, communities):
+    config = configured(communities, dataset="communities", rate=50.0)
+    advance(store, config, 9)
+    at = open_page("explain.py", run=config.id)
+    assert not at.exception
+    live = store.history(config.id)["errors"].iloc[-1]
+    told = {name: float(value) for name, value in regression.of_sums(live).items()}
+    assert f"lie {told['odds_regression']:.3f} apart and EErr is {told['eerr']:.3f}" in sentence(at)
+    drawn = blocks(at)["course-both"]["figure"]
+    assert decoded(traces(blocks(at)["course-both"])["eerr"]["y"])[-1] == pytest.approx(told["eerr"])
+    titles = [drawn["layout"][f"yaxis{k}"]["title"]["text"] for k in ("", 2, 3)]
+    assert [title.partition(",")[0] for title in titles] == ["gap of errors", "EErr", "correlation"]
 
 
 def test_the_run_and_its_valley_can_be_had_again(open_page, store, run):

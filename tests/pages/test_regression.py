@@ -13,6 +13,7 @@ from fairness_core.config import RunConfig
 from fairness_core.regression import MEASURES
 from pages import choices, errors_by_bin
 from tests import synthetic, synthetic_regression
+from tests.reading import decoded, traces
 
 
 @pytest.fixture
@@ -116,14 +117,26 @@ def test_beside_the_untreated_model_the_sentence_compares(open_page, store, untr
     assert [trace["meta"] for trace in blocks(at)["errors"]["figure"]["data"]].count("before:mean_error") == 2
 
 
-def test_a_running_run_shows_its_curves_and_says_what_comes(open_page, store, treated):
+def test_a_running_run_shows_its_errors_in_their_unit(open_page, store, treated):
     synthetic_regression.start(store, treated, 5)
     at = open_page("train.py", run=treated.id)
     assert not at.exception
-    assert set(blocks(at)) == {"curves", "gauges", "wait"}
-    curves = {trace["meta"] for trace in blocks(at)["curves"]["figure"]["data"]}
-    assert curves == {"loss", "bias_mean", "adversary_accuracy", "chance"}
-    assert errors_by_bin.WAIT in words(at)
+    assert set(blocks(at)) == {"curves", "gauges", "errors", "errors-words"}
+    drawn = traces(blocks(at)["curves"])
+    assert set(drawn) == {"loss", "odds_regression", "mean_absolute_error", "adversary_accuracy", "chance"}
+    seen = regression.evaluate(synthetic_regression.outcome(treated, "validation"))
+    assert decoded(drawn["mean_absolute_error"]["y"]) == pytest.approx([seen["mean_absolute_error"]] * 5)
+    assert blocks(at)["curves"]["figure"]["layout"]["yaxis2"]["title"]["text"] == "scaled crimes per person"
+    assert "validation sample" in blocks(at)["errors"]["heading"]
+    held = synthetic_regression.predictions(treated, "validation")
+    first = (held.s == 0) & (held.y < synthetic_regression.EDGES[0])
+    bars = traces(blocks(at)["errors"])[f"mean_error:{regression_group(0)}"]
+    assert decoded(bars["x"])[0] == pytest.approx((held.predicted - held.y)[first].mean(), abs=1e-6)
+
+
+def test_before_its_first_look_a_run_says_what_comes(open_page, store, treated):
+    synthetic_regression.start(store, treated, 0)
+    assert errors_by_bin.WAIT in words(open_page("train.py", run=treated.id))
 
 
 def test_a_run_of_before_says_so_and_is_trained_again(open_page, store, untreated):
@@ -141,7 +154,7 @@ def test_a_failed_run_has_its_reason_and_its_curves(open_page, store, untreated)
     at = open_page("train.py", run=untreated.id)
     assert not at.exception
     assert "killed" in at.error[0].value
-    assert set(blocks(at)) == {"curves"}
+    assert set(blocks(at)) == {"curves", "errors", "errors-words"}
 
 
 # ------------------------------------------------------------------------------------------------------ the other pages

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from fairness_core import metrics
 from fairness_core.config import RunConfig
-from pages import course
+from pages import course, curves
 from tests import synthetic
 
 
@@ -189,7 +189,7 @@ def test_an_unknown_measure_is_one_sentence(open_page, finish, adversarial):
 
 def test_curves_hold_the_gap_of_every_evaluation(half_trained, store):
     live = store.history(half_trained.id)
-    table = course.curve_table(live, "equalized_odds_difference")
+    table = curves.curve_table(live, "equalized_odds_difference")
     assert len(table) == 10
     expected = metrics.evaluate(live["confusion"][3])["equalized_odds_difference"]
     assert table["equalized_odds_difference"][3] == pytest.approx(expected)
@@ -197,7 +197,7 @@ def test_curves_hold_the_gap_of_every_evaluation(half_trained, store):
 
 def test_curves_of_a_run_without_events_are_empty(store, adversarial):
     store.submit([adversarial])
-    assert course.curve_table(store.history(adversarial.id), "demographic_parity_difference").empty
+    assert curves.curve_table(store.history(adversarial.id), "demographic_parity_difference").empty
 
 
 def test_the_own_sentence_tells_an_undefined_gap_from_a_number(adversarial, store, finish):
@@ -219,9 +219,9 @@ def test_looks_before_the_network_learns_have_losses_and_no_gap():
         {"seq": [0, 1], "t": 0.0, "stage": "training", "step": [1, 2], "of": 2, "loss": [np.nan, 0.5], "gan": [1, 2]}
     )
     live["confusion"] = pd.Series([None, C], dtype=object)
-    table = course.curve_table(live, "equalized_odds_difference")
+    table = curves.curve_table(live, "equalized_odds_difference")
     assert table["gan"].tolist() == [1, 2]
     assert np.isnan(table["accuracy"][0])
     assert table["accuracy"][1] == pytest.approx(28 / 40)
     live["confusion"] = pd.Series([None, None], dtype=object)
-    assert "accuracy" not in course.curve_table(live, "equalized_odds_difference")
+    assert "accuracy" not in curves.curve_table(live, "equalized_odds_difference")
