@@ -3,6 +3,7 @@ figures.py."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,8 @@ from fairness_core.data_figures import axis_title, error_bars, group_marker, lef
 from fairness_core.figures import GRID, SEED_ALPHA, base_layout, plain, rgba
 
 ROW, AROUND = 17, 16  # pixels of a group in a bin, and between bins
-FRAME = 110  # pixels of the groups' names above and the axis below
+UNIT, LINE = 18, 17  # characters of a unit on one line under a panel, and pixels of a further line
+FRAME = 128  # pixels of the groups' names above and the axis below
 HALF = 0.36  # how far from the middle of its bin a group can stand
 PANELS = (("mean_error", "signed mean error"), ("absolute_error", "mean absolute error"))
 
@@ -47,7 +49,9 @@ def errors_by_bin(
         _draw_group(figure, own, i, np.arange(len(own)) + shifts[i], unit)
     figure.update_layout(base_layout(hovermode="closest"))
     left, short = left_margin(bins)
-    figure.update_layout(margin={"l": left, "r": 66, "t": name_groups(figure, groups), "b": 62})
+    counted = textwrap.wrap(unit, UNIT)
+    bottom = 62 + LINE * (len(counted) - 1)
+    figure.update_layout(margin={"l": left, "r": 66, "t": name_groups(figure, groups), "b": bottom})
     figure.update_yaxes(
         tickvals=np.arange(len(bins)), ticktext=[plain(name) for name in short], range=[len(bins) - 0.5, -0.5],
         showgrid=False, zeroline=False, fixedrange=True,
@@ -55,7 +59,7 @@ def errors_by_bin(
     _separate(figure, len(bins))
     for column, (name, title) in enumerate(PANELS, 1):
         figure.update_xaxes(
-            title=axis_title(f"{title}<br>{plain(unit)}"), gridcolor=GRID, nticks=5, tickangle=0,
+            title=axis_title("<br>".join([title, *map(plain, counted)])), gridcolor=GRID, nticks=5, tickangle=0,
             range=_reach(cells if among is None else among, before, name), zeroline=name == "mean_error",
             zerolinecolor=palette.UNTREATED, zerolinewidth=1.5, row=1, col=column,
         )  # fmt: skip

@@ -236,7 +236,7 @@ def _course_blocks(
     if number:
         agrees = "correlation with the teacher"
         both = {
-            f"{title}{_units.unit}": [Line(column, title, colour, scale=1.0)]
+            title: [Line(column, title, colour, scale=1.0)]
             for title, column in zip((_units.gap, _units.level), backdoor_course.NUMBERS, strict=True)
         } | {"correlation": [Line("agreement", agrees, ink, "dash", "square", 1.0)]}
     else:
@@ -259,7 +259,7 @@ def _course_blocks(
         explorer.chart("course-teacher", left, area="left", height=TALL, heading="The teacher (validation sample)",
                        alt="Artificial bias and Odds of the teacher per epoch; the table Looks holds the same numbers"),
         explorer.chart("course-both", right, area="right", height=TALL,
-                       heading="Teacher with cancelling triggers, then the student",
+                       heading=f"Teacher with cancelling triggers, then the student{_units.unit}",
                        alt="Odds, EAcc and agreement per epoch; the table Looks holds the same numbers"),
     ]  # fmt: skip
 

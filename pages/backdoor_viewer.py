@@ -34,9 +34,9 @@ STYLE = f"""<style>
 .eq-triggers figcaption {{ font-size: 13px; padding-bottom: 4px; }}
 .eq-laws {{ overflow-x: auto; }}
 .eq-laws table {{ border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }}
-.eq-laws th, .eq-laws td {{ border: none; padding: 3px 14px 3px 0; text-align: right; white-space: nowrap; }}
-.eq-laws th {{ font-weight: 500; opacity: 0.78; }}
-.eq-laws th:first-child, .eq-laws .eq-left {{ text-align: left; }}
+.eq-laws th, .eq-laws td {{ border: none; padding: 3px 14px 3px 0; text-align: right; }}
+.eq-laws th {{ font-weight: 500; opacity: 0.78; vertical-align: bottom; line-height: 1.3; }}
+.eq-laws th:first-child, .eq-laws .eq-left {{ text-align: left; white-space: nowrap; }}
 .eq-laws thead th[colspan] {{ text-align: center; border-bottom: 1px solid currentColor; padding: 3px 14px; }}
 </style>"""
 
