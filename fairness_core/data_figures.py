@@ -5,7 +5,7 @@ A group has its colour and its marker everywhere. Text from the data reaches plo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -280,3 +280,44 @@ def trade(found: float, values: Sequence[float], rows: Sequence[float], position
         font={"size": 12, "color": palette.UNTREATED},
     )  # fmt: skip
     return figure
+
+
+def bias_by_share(points: pd.DataFrame) -> go.Figure:
+    """Signed gap in recall (percentage points) against the group's share (percent) among the training rows of a value.
+
+    points: target, value, group, share, bias, low, high, n_train, n_group, n_rest. Untreated models are grey; with more
+    than two groups each has its own colour and marker.
+    """
+    figure = go.Figure()
+    groups = list(dict.fromkeys(points["group"]))
+    for i, (name, own) in enumerate(points.groupby("group", sort=False)):
+        y, low, high = (100 * own[c].to_numpy(float) for c in ("bias", "low", "high"))
+        colour = palette.UNTREATED if len(groups) == 1 else palette.group_colour(i)
+        figure.add_scatter(
+            x=100 * own["share"].to_numpy(float), y=y, mode="markers", name=plain(name), meta=f"group:{name}",
+            error_y={"type": "data", "array": high - y, "arrayminus": y - low, "thickness": 1, "width": 0,
+                     "color": rgba(colour, 0.35)},
+            marker={"size": 9, "color": colour, "symbol": palette.MARKERS[i % len(palette.MARKERS)]},
+            hovertext=[_told_share(row) for row in own.to_dict("records")], hoverinfo="text",
+        )  # fmt: skip
+    layout = base_layout(hovermode="closest", margin={"l": 60, "r": 20, "t": 20, "b": 46}, showlegend=len(groups) > 1)
+    who = plain(groups[0]) if len(groups) == 1 else "the group"
+    layout["xaxis"] |= {"range": [-3, 103], "title": {**layout["xaxis"]["title"], "text": f"share of {who} (%)"}}
+    layout["yaxis"] |= {"title": {**layout["yaxis"]["title"], "text": f"recall of {who} minus others (points)"}}
+    middle = {"color": GRID, "width": 2, "dash": "dot"}
+    layout["shapes"] = [
+        {"type": "line", "x0": 50, "x1": 50, "y0": 0, "y1": 1, "yref": "paper", "line": middle, "layer": "below"},
+        {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": 0, "y1": 0, "line": middle, "layer": "below"},
+    ]
+    figure.update_layout(layout)
+    return figure
+
+
+def _told_share(row: Mapping[Any, Any]) -> str:
+    """The whole story of a point."""
+    target, value, group = (plain(row[name]) for name in ("target", "value", "group"))
+    return (
+        f"{target} = {value}<br>{group}: {100 * row['share']:.1f} % of {row['n_train']:,} "
+        f"training rows<br>recall {100 * row['bias']:+.1f} points against the others "
+        f"({100 * row['low']:+.1f} to {100 * row['high']:+.1f})<br>over {row['n_group']:,} and {row['n_rest']:,} rows"
+    )

@@ -83,8 +83,10 @@ def frontier(
     seeds: pd.DataFrame | None = None,
     position: int = 0,
     best: int | None = None,
+    shares: bool = True,
 ) -> go.Figure:
-    """The accuracy-fairness frontier: gap on x, performance on y, the better corner at the upper left.
+    """The accuracy-fairness frontier: gap on x, performance on y, the better corner at the upper left. shares=False: an
+    error on y, both in units of their own, the better corner at the lower left.
 
     points: one row per trade-off value with series, title, index (its place in the palette), position, gap, gain,
     gap_low, gap_high, gain_low, gain_high (spread over seeds), front, trivial, live (bool), hover.
@@ -105,10 +107,8 @@ def frontier(
                     "color": line, "line": {"width": 3 if meta == "ring" else 2}},
         )  # fmt: skip
     drawn = pd.concat([f[["gap", "gain"]].astype(float) for f in (points, anchors, seeds) if f is not None and len(f)])
-    x_range = (min(0.0, float(drawn["gap"].min())) - 0.008, axis_range(drawn["gap"])[1])
-    y_range = axis_range(drawn["gain"])
-    figure.update_layout(_frontier_layout(x_range, y_range, epsilon, gap_title, gain_title))
-    figure.add_annotation(BETTER)
+    figure.update_layout(_frontier_layout(drawn, epsilon, gap_title, gain_title, shares=shares))
+    figure.add_annotation(BETTER if shares else LOWER)
     if points["live"].any():
         figure.add_annotation(LIVE)
     return figure
@@ -167,7 +167,7 @@ def _draw_front(figure: go.Figure, group: pd.DataFrame, *, is_selected: bool, ep
     if not is_selected and group["gap"].notna().any():  # the selected method is named above the chart already
         end = group.sort_values("gap").dropna(subset=["gap"]).iloc[-1]
         figure.add_annotation(
-            x=float(end["gap"]), y=float(end["gain"]), text=str(end["title"]), showarrow=False, xanchor="right",
+            x=float(end["gap"]), y=float(end["gain"]), text=plain(end["title"]), showarrow=False, xanchor="right",
             yshift=16, font={"color": colour, "size": 12},
         )  # fmt: skip
 
@@ -203,19 +203,36 @@ def _draw_anchors(figure: go.Figure, anchors: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
+def _room(values: pd.Series, *, zero: bool = False) -> list[float]:
+    """A range that holds every value with some room, from zero if it is to."""
+    finite = values[np.isfinite(values)].to_numpy(dtype=float)
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    low = min(low, 0.0) if zero else low
+    room = 0.09 * ((high - low) or abs(high) or 1.0)
+    return [low - room / 3 if zero else low - room, high + room]
+
+
 def _frontier_layout(
-    x_range: tuple[float, float], y_range: tuple[float, float], epsilon: float, gap_title: str, gain_title: str
+    drawn: pd.DataFrame, epsilon: float, gap_title: str, gain_title: str, *, shares: bool
 ) -> dict[str, Any]:
+    """drawn: gap, gain of all that is in the chart."""
     layout = base_layout(hovermode="closest", dragmode="zoom")
+    if shares:
+        x_range = [min(0.0, float(drawn["gap"].min())) - 0.008, axis_range(drawn["gap"])[1]]
+        y_range = list(axis_range(drawn["gain"]))
+    else:
+        x_range, y_range = _room(drawn["gap"], zero=True), _room(drawn["gain"])
+        layout["margin"] |= {"l": 66}
+    form = ".0%" if shares else None
     layout["xaxis"] |= {
         "title": {"text": gap_title, "standoff": 8, "font": {"size": 13}},
-        "range": list(x_range),
-        "tickformat": ".0%",
+        "range": x_range,
+        "tickformat": form,
     }
     layout["yaxis"] |= {
         "title": {"text": gain_title, "standoff": 10, "font": {"size": 13}},
-        "range": list(y_range),
-        "tickformat": ".0%",
+        "range": y_range,
+        "tickformat": form,
     }
     layout["shapes"] = [
         {
@@ -231,6 +248,8 @@ BETTER = {
     "text": "◤ better", "xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "top",
     "xshift": 6, "yshift": -4, "showarrow": False, "font": {"color": palette.FEASIBLE, "size": 12},
 }  # fmt: skip
+
+LOWER = BETTER | {"text": "◣ better", "y": 0, "yanchor": "bottom", "yshift": 4}
 
 LIVE = {
     "text": "hollow, pale: still training, validation sample", "xref": "paper", "yref": "paper", "x": 1, "y": 0,
@@ -268,47 +287,6 @@ def group_accuracy(groups: pd.DataFrame, *, colour: str, title: str = "accuracy"
     layout["yaxis"] |= {"autorange": "reversed", "fixedrange": True, "showgrid": False}
     figure.update_layout(layout)
     return figure
-
-
-def bias_by_share(points: pd.DataFrame) -> go.Figure:
-    """Signed gap in recall (percentage points) against the group's share (percent) among the training rows of a value.
-
-    points: target, value, group, share, bias, low, high, n_train, n_group, n_rest. Untreated models are grey; with more
-    than two groups each has its own colour and marker.
-    """
-    figure = go.Figure()
-    groups = list(dict.fromkeys(points["group"]))
-    for i, (name, own) in enumerate(points.groupby("group", sort=False)):
-        y, low, high = (100 * own[c].to_numpy(float) for c in ("bias", "low", "high"))
-        colour = palette.UNTREATED if len(groups) == 1 else palette.group_colour(i)
-        figure.add_scatter(
-            x=100 * own["share"].to_numpy(float), y=y, mode="markers", name=plain(name), meta=f"group:{name}",
-            error_y={"type": "data", "array": high - y, "arrayminus": y - low, "thickness": 1, "width": 0,
-                     "color": rgba(colour, 0.35)},
-            marker={"size": 9, "color": colour, "symbol": palette.MARKERS[i % len(palette.MARKERS)]},
-            hovertext=[_told_share(row) for row in own.to_dict("records")], hoverinfo="text",
-        )  # fmt: skip
-    layout = base_layout(hovermode="closest", margin={"l": 60, "r": 20, "t": 20, "b": 46}, showlegend=len(groups) > 1)
-    who = plain(groups[0]) if len(groups) == 1 else "the group"
-    layout["xaxis"] |= {"range": [-3, 103], "title": {**layout["xaxis"]["title"], "text": f"share of {who} (%)"}}
-    layout["yaxis"] |= {"title": {**layout["yaxis"]["title"], "text": f"recall of {who} minus others (points)"}}
-    middle = {"color": GRID, "width": 2, "dash": "dot"}
-    layout["shapes"] = [
-        {"type": "line", "x0": 50, "x1": 50, "y0": 0, "y1": 1, "yref": "paper", "line": middle, "layer": "below"},
-        {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": 0, "y1": 0, "line": middle, "layer": "below"},
-    ]
-    figure.update_layout(layout)
-    return figure
-
-
-def _told_share(row: Mapping[Any, Any]) -> str:
-    """The whole story of a point."""
-    target, value, group = (plain(row[name]) for name in ("target", "value", "group"))
-    return (
-        f"{target} = {value}<br>{group}: {100 * row['share']:.1f} % of {row['n_train']:,} "
-        f"training rows<br>recall {100 * row['bias']:+.1f} points against the others "
-        f"({100 * row['low']:+.1f} to {100 * row['high']:+.1f})<br>over {row['n_group']:,} and {row['n_rest']:,} rows"
-    )
 
 
 def training_curves(

@@ -12,9 +12,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from fairness_core import palette
+from fairness_core import figures, palette
 from fairness_core.data_figures import axis_title, error_bars, group_marker, left_margin, name_groups
-from fairness_core.figures import GRID, SEED_ALPHA, base_layout, plain, rgba
+from fairness_core.figures import GRID, base_layout, plain
 
 ROW, AROUND = 17, 16  # pixels of a group in a bin, and between bins
 UNIT, LINE = 18, 17  # characters of a unit on one line under a panel, and pixels of a further line
@@ -127,11 +127,6 @@ def _told(row: Mapping[Any, Any], unit: str) -> str:
 
 # ------------------------------------------------------------------------------------------------------------ frontier
 
-BETTER = {
-    "text": "◣ better", "xref": "paper", "yref": "paper", "x": 0, "y": 0, "xanchor": "left", "yanchor": "bottom",
-    "xshift": 6, "yshift": 4, "showarrow": False, "font": {"color": palette.FEASIBLE, "size": 12},
-}  # fmt: skip
-
 
 def error_frontier(
     points: pd.DataFrame,
@@ -139,81 +134,15 @@ def error_frontier(
     selected: str,
     anchors: pd.DataFrame,
     seeds: pd.DataFrame,
+    epsilon: float,
     gap_title: str,
     error_title: str,
     position: int = 0,
 ) -> go.Figure:
-    """Error against the gap in errors, both better when smaller: the better corner at the lower left.
-
-    points: one row per trade-off value with series, title, index (its place in the palette), position, gap, error,
-    gap_low, gap_high, error_low, error_high (spread over seeds), front, trivial, hover. seeds: gap, error of single
-    runs. anchors: title, gap, error, hover. position: where the ring stands in the selected series.
-    """
-    figure = go.Figure()
-    figure.add_scatter(
-        x=seeds["gap"].to_numpy(dtype=float), y=seeds["error"].to_numpy(dtype=float), mode="markers", meta="seeds",
-        hoverinfo="skip", marker={"size": 4, "color": palette.UNTREATED, "opacity": SEED_ALPHA},
+    """figures.frontier of an error against the gap in errors; the columns of gain are called error here, and no point
+    is live."""
+    turned = [table.rename(columns=lambda c: str(c).replace("error", "gain")) for table in (points, anchors, seeds)]
+    return figures.frontier(
+        turned[0].assign(live=False), selected=selected, anchors=turned[1].assign(symbol="diamond"), seeds=turned[2],
+        epsilon=epsilon, gap_title=gap_title, gain_title=error_title, position=position, shares=False,
     )  # fmt: skip
-    for name, group in points.groupby("series", sort=False):
-        _draw_front(figure, group, is_selected=name == selected)
-    for row in anchors.to_dict("records"):
-        figure.add_scatter(
-            x=[row["gap"]], y=[row["error"]], mode="markers+text", meta=f"anchor:{row['title']}", text=[row["title"]],
-            textposition="top center", textfont={"color": palette.UNTREATED, "size": 12}, hovertext=[row["hover"]],
-            hoverinfo="text", marker={"symbol": "diamond", "size": 11, "color": palette.UNTREATED},
-        )  # fmt: skip
-    own = points[points["series"] == selected]
-    at = own[own["position"] == position]
-    colour = palette.method_colour(int(own["index"].iloc[0])) if len(own) else palette.INK
-    figure.add_scatter(
-        x=at["gap"].to_numpy(dtype=float)[:1], y=at["error"].to_numpy(dtype=float)[:1], mode="markers", meta="ring",
-        hoverinfo="skip", marker={"symbol": "circle-open", "size": 19, "color": colour, "line": {"width": 3}},
-    )  # fmt: skip
-    drawn = pd.concat([points[["gap", "error"]], seeds[["gap", "error"]], anchors[["gap", "error"]]]).astype(float)
-    figure.update_layout(base_layout(hovermode="closest", margin={"l": 66, "r": 16, "t": 14, "b": 46}))
-    figure.update_xaxes(title=axis_title(gap_title), range=_room(drawn["gap"], zero=True), gridcolor=GRID)
-    figure.update_yaxes(title=axis_title(error_title), range=_room(drawn["error"]), gridcolor=GRID)
-    figure.add_annotation(BETTER)
-    return figure
-
-
-def _draw_front(figure: go.Figure, group: pd.DataFrame, *, is_selected: bool) -> None:
-    index, name = int(group["index"].iloc[0]), str(group["series"].iloc[0])
-    colour, marker = palette.method_colour(index), palette.method_marker(index)
-    gap, error = (group[c].to_numpy(dtype=float) for c in ("gap", "error"))
-    if is_selected:
-        ends = [group[f"{c}_{end}"].to_numpy(dtype=float) for c in ("gap", "error") for end in ("low", "high")]
-        stop = np.full(len(group), np.nan)
-        figure.add_scatter(
-            x=np.column_stack([ends[0], ends[1], stop, gap, gap, stop]).ravel(),
-            y=np.column_stack([error, error, stop, ends[2], ends[3], stop]).ravel(),
-            mode="lines", meta="spread", hoverinfo="skip", line={"color": rgba(colour, 0.45), "width": 1},
-        )  # fmt: skip
-    line = group[group["front"].to_numpy(dtype=bool)].sort_values("gap")
-    figure.add_scatter(
-        x=line["gap"].to_numpy(dtype=float), y=line["error"].to_numpy(dtype=float), mode="lines", meta=f"front:{name}",
-        hoverinfo="skip", line={"color": colour, "width": 2, "dash": palette.method_dash(index)},
-    )  # fmt: skip
-    figure.add_scatter(
-        x=gap, y=error, mode="markers", meta=f"points:{name}", name=plain(group["title"].iloc[0]),
-        customdata=group["position"].to_numpy() if is_selected else None, hovertext=group["hover"].tolist(),
-        hoverinfo="text", marker={
-            "symbol": ["x-thin-open" if t else marker for t in group["trivial"]], "size": 9 if is_selected else 7,
-            "color": colour, "line": {"color": colour, "width": 1.5},
-        },
-    )  # fmt: skip
-    if not is_selected and len(group):
-        end = group.iloc[int(np.nanargmax(gap))]
-        figure.add_annotation(
-            x=float(end["gap"]), y=float(end["error"]), text=plain(end["title"]), showarrow=False, xanchor="right",
-            yshift=16, font={"color": colour, "size": 12},
-        )  # fmt: skip
-
-
-def _room(values: pd.Series, *, zero: bool = False) -> list[float]:
-    """A range that holds every value with some room, from zero if it is to."""
-    finite = values[np.isfinite(values)].to_numpy(dtype=float)
-    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    low = min(low, 0.0) if zero else low
-    room = 0.09 * ((high - low) or abs(high) or 1.0)
-    return [low - room / 3 if zero else low - room, high + room]

@@ -61,6 +61,12 @@ def frontier(points: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     return table[columns]
 
 
+def operating_point(table: pd.DataFrame, epsilon: float) -> sweep.OperatingPoint | None:
+    """sweep.operating_point among the rows of `frontier`; its performances are minus the errors."""
+    turned = {f"{split}_performance": -table[f"{split}_error"] for split in ("validation", "test")}
+    return sweep.operating_point(table.assign(**turned), epsilon)
+
+
 def hypervolume(table: pd.DataFrame, split: str, gap: str, sd: float) -> float:
     """Area that the rows of a frontier dominate, from 0 to 1: 1 would be no error and no gap. What is in units of the
     target is divided by its standard deviation `sd`, and counts up to one of it."""

@@ -67,7 +67,8 @@ def _adopt_address(catalogue: Catalogue) -> None:
     symbol = pages.tradeoff_symbol(catalogue, asked.method)
     values = (asked.sweep.spec if asked.sweep else usual)["values"]
     state["frontier:lam"] = choices.number(parameters, "lam", symbol, min(values), max(values), problems)
-    state["frontier:eps"] = choices.number(parameters, "eps", "ε", 0, 1, problems) or EPSILON
+    number = number_frontier.is_number(catalogue, asked.dataset, asked.sweep)
+    state["frontier:eps"] = choices.number(parameters, "eps", "ε", 0, number_frontier.MOST if number else 1, problems)
     known = {"measure": (MEASURES, MEASURE), "performance": (PERFORMANCES, PERFORMANCE)}
     for name, (names, first) in known.items():
         state[f"frontier:{name}"] = choices.one_of(parameters, name, names, first, problems)
@@ -92,6 +93,9 @@ def _look_up(catalogue: Catalogue) -> None:
         state["frontier:method"] = able[0]
     names = {"dataset": state["frontier:data"], "group": state["frontier:group"], "method": state["frontier:method"]}
     found = choices.stored(pages.store(), catalogue, **names)
+    if number_frontier.is_number(catalogue, names["dataset"], found) is not state["frontier:number"]:
+        state["frontier:eps"] = None  # it was counted in another unit
+        st.query_params.pop("eps", None)
     state["frontier:sweep"], state["frontier:problems"] = (found.id if found else None), []
     if found is None:
         st.query_params.pop("sweep", None)
@@ -130,7 +134,8 @@ def _pickers(catalogue: Catalogue) -> None:
     seen: dict[str, Any] = {"on_change": _write_view, "persist_state": "session"}
     compare.multiselect("Beside it", others, format_func=lambda n: pages.title(methods[n]), key="frontier:compare",
                         placeholder="add a method", **seen)  # fmt: skip
-    if number_frontier.is_number(catalogue, state["frontier:data"], _shown()):
+    state["frontier:number"] = number_frontier.is_number(catalogue, state["frontier:data"], _shown())
+    if state["frontier:number"]:
         number_frontier.pick_measures(measure, against)
         return
     measure.selectbox("Gap measured by", MEASURES, key="frontier:measure", format_func=lambda n: METRICS[n].title,
@@ -159,7 +164,7 @@ def _view(catalogue: Catalogue, shown: Sweep) -> scene.View:
         state["frontier:measure"],
         state["frontier:performance"],
         state["frontier:lam"],
-        state["frontier:eps"],
+        state["frontier:eps"] or EPSILON,
         favourable,
     )
 
@@ -284,7 +289,7 @@ def _live(catalogue: Catalogue, shown: Sweep, active: bool) -> None:
     view, values = _view(catalogue, shown), main.values
     if number_frontier.is_number(catalogue, plan.base.dataset, shown):
         others = _others(catalogue, shown, anchor.groups)
-        number_frontier.draw(main, others, plan.anchors, lambda: _moved(values))
+        number_frontier.draw(main, others, plan.anchors, lambda: _moved(values), _band_moved)
     elif main.empty and not anchor.tensors["test"]:
         st.info(
             "The first points appear within seconds; every model is then a position of one slider.",
@@ -292,7 +297,8 @@ def _live(catalogue: Catalogue, shown: Sweep, active: bool) -> None:
         )
     else:
         others = _others(catalogue, shown, anchor.groups)
-        scene.mount(main, others, anchor, view, on_position=lambda: _moved(values), on_epsilon=_band_moved)
+        scene.mount(main, others, anchor, view, on_position=lambda: _moved(values),
+                    on_epsilon=lambda: _band_moved(scene.EPSILONS))  # fmt: skip
     _actions(catalogue, main, plan, view)
 
 
@@ -318,11 +324,11 @@ def _moved(values: tuple[float, ...]) -> None:
         st.query_params["lam"] = f"{values[position]:g}"
 
 
-def _band_moved() -> None:
+def _band_moved(epsilons: Sequence[float]) -> None:
     position = st.session_state["explorer"].get("epsilon")
-    if isinstance(position, int) and 0 <= position < len(scene.EPSILONS):
-        st.session_state["frontier:eps"] = scene.EPSILONS[position]
-        st.query_params["eps"] = f"{scene.EPSILONS[position]:g}"
+    if isinstance(position, int) and 0 <= position < len(epsilons):
+        st.session_state["frontier:eps"] = epsilons[position]
+        st.query_params["eps"] = f"{epsilons[position]:g}"
 
 
 def _progress(main: evidence.Evidence, plan: Plan) -> None:

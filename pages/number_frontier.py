@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,17 +17,18 @@ from fairness_core.config import Catalogue, RunConfig
 from fairness_core.regression import MEASURES
 from fairness_core.regression_sweep import ERRORS, GAPS
 from fairness_core.store import Sweep
-from pages import errors_by_bin, explorer, scene
+from pages import band, errors_by_bin, explorer, scene
 from pages.evidence import Evidence
 
+MOST = 1e6  # of ε in an address
 ERROR, GAP = "frontier:error", "frontier:error-gap"  # state of the two pickers
 WORDS = {
     GAPS[0]: "the gap between the groups' mean errors for a similar true value",
     ERRORS[0]: "the mean absolute error",
 }
 KEY = (
-    "Line: front chosen on validation. Bars: ± 1 sd over seeds. Small dots: single runs. Crossed: hardly better than "
-    "always naming the mean. All results are on test."
+    "Filled: gap below ε. Hollow: above. Crossed: hardly better than always naming the mean. Line: front chosen on "
+    "validation. Bars: ± 1 sd over seeds. Small dots: single runs. All results are on test."
 )
 
 
@@ -55,12 +57,16 @@ def pick_measures(measure: Any, against: Any) -> None:
     """The two pickers, drawn into these columns."""
     for column, label, name in ((measure, "Gap measured by", "measure"), (against, "against", "performance")):
         key, names = PICKERS[name]
-        column.selectbox(label, names, key=key, format_func=title, persist_state="session", on_change=_write_view,
+        column.selectbox(label, names, key=key, format_func=title, persist_state="session",
+                         on_change=_write_view, args=(name,),
                          help=MEASURES[st.session_state.get(key, names[0])].definition)  # fmt: skip
 
 
-def _write_view() -> None:
-    """The address follows what is looked at; what is as usual needs no word in it."""
+def _write_view(changed: str) -> None:
+    """The address follows what is looked at; what is as usual needs no word in it. Another gap has another ε."""
+    if changed == "measure":
+        st.session_state["frontier:eps"] = None
+        st.query_params.pop("eps", None)
     for name, (key, names) in PICKERS.items():
         if st.session_state[key] == names[0]:
             st.query_params.pop(name, None)
@@ -108,8 +114,14 @@ def export(numbers: Numbers, gap: str, error: str) -> pd.DataFrame:
 # -------------------------------------------------------------------------------------------------------------- screen
 
 
-def draw(main: Evidence, others: Sequence[Evidence], anchors: Sequence[RunConfig], on_position: Any) -> None:
-    """Everything between the progress and the actions; λ is in the state of the page."""
+def draw(
+    main: Evidence,
+    others: Sequence[Evidence],
+    anchors: Sequence[RunConfig],
+    on_position: Any,
+    on_epsilon: Callable[[Sequence[float]], None],
+) -> None:
+    """Everything between the progress and the actions; λ and ε are in the state of the page."""
     gap, error = chosen()
     numbers = gather(main, anchors, gap, error)
     if numbers.points.empty:
@@ -117,7 +129,12 @@ def draw(main: Evidence, others: Sequence[Evidence], anchors: Sequence[RunConfig
                 icon=":material/hourglass_top:")  # fmt: skip
         return
     beside = [(other, gather(other, anchors, gap, error)) for other in others]
-    mount(main, beside, numbers, st.session_state["frontier:lam"], on_position)
+    stops = epsilons(numbers.points)
+    state = st.session_state
+    mount(
+        main, beside, numbers, state["frontier:lam"], state["frontier:eps"], stops, on_position,
+        lambda: on_epsilon(stops),
+    )  # fmt: skip
 
 
 def actions(main: Evidence, anchors: Sequence[RunConfig]) -> None:
@@ -129,29 +146,60 @@ def actions(main: Evidence, anchors: Sequence[RunConfig]) -> None:
     errors_by_bin.definitions(info.get("tolerance", float("nan")), numbers.unit)
 
 
+STOPS = 60  # of the ε slider
+
+
+def epsilons(points: pd.DataFrame) -> tuple[float, ...]:
+    """The stops of the ε slider, in the gap's own unit: round steps that reach past every gap."""
+    most = float(np.nan_to_num(points[["validation_gap", "test_gap"]].to_numpy(dtype=float)).max())
+    least = 1.05 * (most if most > 0 else 1.0) / STOPS
+    decade = 10.0 ** math.floor(math.log10(least))
+    step = next(m * decade for m in (1, 2, 2.5, 5, 10) if m * decade >= least)
+    return tuple(float(f"{step * i:.6g}") for i in range(1, STOPS + 1))
+
+
 def mount(
-    main: Evidence, others: Sequence[tuple[Evidence, Numbers]], numbers: Numbers, lam: float | None, on_position: Any
+    main: Evidence,
+    others: Sequence[tuple[Evidence, Numbers]],
+    numbers: Numbers,
+    lam: float | None,
+    epsilon: float | None,
+    stops: Sequence[float],
+    on_position: Any,
+    on_epsilon: Any,
 ) -> None:
-    """Draw the explorer; λ stands where `lam` says, else in the middle."""
+    """Draw the explorer; λ stands where `lam` says, else at the best point; ε else at half of the largest gap."""
     gap, error = chosen()
-    at = len(main.values) // 2 if lam is None else int(np.abs(np.asarray(main.values) - lam).argmin())
-    blocks = _blocks(main, others, numbers, gap, error)
+    usual = float(numbers.table["test_gap"].max()) / 2
+    place = band.nearest(stops, usual if epsilon is None else epsilon)
+    blocks, below = _blocks(main, others, numbers, gap, error, stops, place)
+    best = below["frames"][place]["best"]
+    at = len(main.values) // 2 if best is None else best
+    if lam is not None:
+        at = int(np.abs(np.asarray(main.values) - lam).argmin())
     stamp = "-".join([gap, error, *(f"{e.stamp}{len(n.points)}" for e, n in ((main, numbers), *others))])
     explorer.explorer(
         blocks, key="explorer", revision=f"{main.id}-{gap}-{error}", stamp=f"{stamp}{len(numbers.untreated)}",
-        slider=scene.slider(main, at), on_position=on_position,
+        slider=scene.slider(main, at), band=below, on_position=on_position, on_epsilon=on_epsilon,
     )  # fmt: skip
 
 
 def _blocks(
-    main: Evidence, others: Sequence[tuple[Evidence, Numbers]], numbers: Numbers, gap: str, error: str
-) -> list[explorer.Block]:
+    main: Evidence,
+    others: Sequence[tuple[Evidence, Numbers]],
+    numbers: Numbers,
+    gap: str,
+    error: str,
+    stops: Sequence[float],
+    place: int,
+) -> tuple[list[explorer.Block], dict[str, Any]]:
+    """The blocks, and the band of the ε slider, which stands at `place` of its stops."""
     every = range(len(main.values))
     points = pd.concat([_chart_points(e, n, gap, error) for e, n in ((main, numbers), *others)], ignore_index=True)
     runs = numbers.points.rename(columns={"test_gap": "gap", "test_error": "error"})
     figure = regression_figures.error_frontier(
         points, selected=main.id, anchors=_anchors(numbers, gap, error), seeds=runs[["gap", "error"]],
-        gap_title=f"← smaller gap     {_named(gap, numbers)}", error_title=_named(error, numbers),
+        epsilon=stops[place], gap_title=f"← smaller gap     {_named(gap, numbers)}", error_title=_named(error, numbers),
     )  # fmt: skip
     own = points[points["series"] == main.id].set_index("position")
     ring = explorer.trace_index(figure, "ring")
@@ -159,13 +207,33 @@ def _blocks(
               for i in every]  # fmt: skip
     alt = f"{title(error)} against {title(gap)}, one point per {main.symbol}; the table below holds the same numbers."
     chart = explorer.chart("frontier", figure, alt=alt, height=390, area="left", frames=frames, click=True, ring=ring)
-    return [
+    blocks = [
         explorer.text("sentence", [_sentence(main, numbers, i, gap, error) for i in every]),
         chart,
         explorer.sliders(),
         explorer.text("key", [KEY], area="left", muted=True),
         *_errors(main, numbers),
     ]
+    drawn = own.reset_index().rename(columns={"error": "gain"}).assign(live=False)
+    below = band.payload(
+        main, figure, drawn, numbers.table["validation_gap"],
+        lambda epsilon: regression_sweep.operating_point(numbers.table, epsilon), _words(numbers, gap, error), stops,
+        place,
+    )  # fmt: skip
+    return blocks, below
+
+
+def _words(numbers: Numbers, gap: str, error: str) -> band.Words:
+    def told(name: str, value: float) -> str:
+        return errors_by_bin.number(value) + (f" {numbers.unit}" if MEASURES[name].scale == "target" else "")
+
+    name = title(error)[0].lower() + title(error)[1:]
+    return band.Words(
+        gap=lambda value: told(gap, value),
+        result=lambda p: f"{name} {told(error, -p.test_performance)}, gap {told(gap, p.test_gap)}",
+        trivial="it hardly beats always naming the mean",
+        epsilon=lambda value: told(gap, value),
+    )
 
 
 def _named(name: str, numbers: Numbers) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 import pages
-from fairness_core import figures, imbalance
+from fairness_core import data_figures, imbalance
 from fairness_core.config import Catalogue, Option, Options, RunConfig, UserError, resolve
 from fairness_core.datasets.celeba import AEDA_TARGETS
 from fairness_core.imbalance import Correlation
@@ -113,7 +113,7 @@ def _draw(config: RunConfig, run: Run, C: np.ndarray, stage: str, step: int) -> 
     blocks = [
         explorer.text("origins-said", [said(found, where)]),
         explorer.chart(
-            "origins", figures.bias_by_share(table), area="left", height=420,
+            "origins", data_figures.bias_by_share(table), area="left", height=420,
             heading=f"Gap in recall, {where}",
             alt="Every value of every target as a point: the group's share among its training rows on x, how much more "
             "often the group is recognised than the others on y; the table has the numbers",

@@ -14,8 +14,8 @@ import streamlit as st
 from fairness_core import figures, metrics, palette, sweep
 from fairness_core.measures import Counts
 from fairness_core.metrics import METRICS
+from pages import band, explorer, percent
 from pages import evidence as known
-from pages import explorer, percent
 from pages.evidence import Evidence, Untreated
 
 EPSILONS = tuple(round(0.005 * i, 3) for i in range(1, 61))
@@ -45,7 +45,7 @@ class View:
 
     @property
     def epsilon_position(self) -> int:
-        return int(np.abs(np.asarray(EPSILONS) - self.epsilon).argmin())
+        return band.nearest(EPSILONS, self.epsilon)
 
 
 def mount(
@@ -54,8 +54,8 @@ def mount(
     """Draw the whole explorer for `main`, with the fronts of `others` beside it."""
     fixed = dataclasses.replace(view, lam=None, epsilon=EPSILONS[0])  # the browser puts ring and band where they belong
     stamp = "-".join([anchor.stamp, *(e.stamp for e in (main, *others))])
-    blocks, band = _drawn(stamp, fixed, main, tuple(others), anchor)
-    best = band["frames"][view.epsilon_position]["best"]
+    blocks, below = _drawn(stamp, fixed, main, tuple(others), anchor)
+    best = below["frames"][view.epsilon_position]["best"]
     at = best if view.lam is None and best is not None else view.position(main.values)
     return explorer.explorer(
         blocks,
@@ -63,7 +63,7 @@ def mount(
         revision="-".join([main.id, view.measure, view.performance]),
         stamp=stamp,
         slider=slider(main, at),
-        band={**band, "position": view.epsilon_position},
+        band={**below, "position": view.epsilon_position},
         on_position=on_position,
         on_epsilon=on_epsilon,
     )
@@ -161,59 +161,17 @@ def _frontier_chart(main: Evidence, figure: Any, points: pd.DataFrame, view: Vie
 
 
 def _band(main: Evidence, figure: Any, points: pd.DataFrame, view: View) -> dict[str, Any]:
-    """The ε slider: the band, which markers are filled, and for every ε the best point with its sentence."""
-    own = explorer.trace_index(figure, f"points:{main.id}") if len(points) else None
-    inside, outside = (figures.symbols(points, e) for e in (np.inf, -np.inf))
-    table = known.frontier(main, view.measure, view.performance)
-    places = {int(p): [x, y] for p, x, y in zip(points["position"], points["gap"], points["gain"], strict=True)}
-    markers = {} if own is None else {own: {"gaps": points["gap"].tolist(), "inside": inside, "outside": outside}}
-    return {
-        "label": "Largest gap you accept ε",
-        "symbol": "ε",
-        "labels": [f"{e:g}" for e in EPSILONS],
-        "values": list(EPSILONS),
-        "position": view.epsilon_position,
-        "ends": [f"{EPSILONS[0]:g}", f"{EPSILONS[-1]:g}"],
-        "chart": "frontier",
-        "best": explorer.trace_index(figure, "best"),
-        "markers": explorer.plain(markers),
-        "points": [explorer.plain(places.get(i)) for i in range(len(main.values))],
-        "frames": _best_points(main, table, view),
-    }
-
-
-def _best_points(main: Evidence, table: pd.DataFrame, view: View) -> list[dict[str, Any]]:
-    """For every ε the best point and its sentence. The choice changes only where ε passes a validation gap."""
-    gaps = np.sort(table["validation_gap"].dropna().to_numpy())
-    chosen: dict[int, sweep.OperatingPoint | None] = {}
-    frames = []
-    for epsilon in EPSILONS:
-        inside = int(np.searchsorted(gaps, epsilon))  # strictly below
-        if inside not in chosen:
-            chosen[inside] = sweep.operating_point(table, epsilon)
-        frames.append(_best(main, chosen[inside], view, epsilon, inside, len(table)))
-    return frames
-
-
-def _best(
-    main: Evidence, chosen: sweep.OperatingPoint | None, view: View, epsilon: float, inside: int, of: int
-) -> dict[str, Any]:
-    if chosen is None:
-        return {
-            "best": None,
-            "sentence": f"Which {main.symbol} is best under ε is known when the first ones are trained.",
-        }
-    gain, gap = METRICS[view.performance].title.lower(), f"{100 * chosen.test_gap:.1f} points"
-    result = f"On test: {gain} {percent(chosen.test_performance)}, gap {gap}"
-    if not chosen.feasible:
-        smallest = f"the smallest gap is {100 * chosen.validation_gap:.1f} points, at {main.symbol} = {chosen.lam:g}"
-        return {"best": None, "sentence": f"No {main.symbol} stays below ε = {epsilon:g} on validation; {smallest}."}
-    many = f"{inside} of {of} values of {main.symbol} {'stays' if inside == 1 else 'stay'}"
-    text = f"{many} below ε = {epsilon:g} on validation; the best of them is {main.symbol} = {chosen.lam:g}. {result}"
-    text += ", below ε too." if chosen.test_gap < epsilon else f", which is not below ε = {epsilon:g}."
-    if chosen.trivial:
-        text += " It is a trivial model: nearly one decision for everyone."
-    return {"best": main.values.index(chosen.lam), "sentence": text}
+    table, gain = known.frontier(main, view.measure, view.performance), METRICS[view.performance].title.lower()
+    words = band.Words(
+        gap=lambda value: f"{100 * value:.1f} points",
+        result=lambda point: f"{gain} {percent(point.test_performance)}, gap {100 * point.test_gap:.1f} points",
+        trivial="nearly one decision for everyone",
+        epsilon=lambda value: f"{value:g}",
+    )
+    return band.payload(
+        main, figure, points, table["validation_gap"], lambda epsilon: sweep.operating_point(table, epsilon), words,
+        EPSILONS, view.epsilon_position,
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------- one position of the slider

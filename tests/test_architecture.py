@@ -69,7 +69,17 @@ TORCH_FREE = {
         "latent_figures",
     ),
 }
-FIGURES_MAY_IMPORT = {"__future__", "collections", "dataclasses", "math", "typing", "numpy", "pandas", "plotly"}
+FIGURES_MAY_IMPORT = {
+    "__future__",
+    "collections",
+    "dataclasses",
+    "math",
+    "typing",
+    "numpy",
+    "pandas",
+    "plotly",
+    "textwrap",
+}
 FIGURES_MAY_IMPORT_OF_CORE = {"config", "palette", "figures", "data_figures"}
 FIGURES = tuple(
     f"{CORE}/{name}.py"

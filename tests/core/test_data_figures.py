@@ -157,3 +157,23 @@ def test_every_colour_has_a_counterpart_on_dark_ground():
             colours = drawn.marker.color if drawn.marker.color is not None else []
             for colour in [colours] if isinstance(colours, str) else colours:
                 assert colour in known or colour.startswith("rgba("), colour
+
+
+def test_a_gap_is_drawn_over_the_groups_share_and_names_are_no_markup():
+    columns = ["target", "value", "group", "share", "bias", "low", "high", "n_train", "n_group", "n_rest"]
+    rows = [
+        ("t", "<b>yes</b>", "f", 0.3, -0.1, -0.2, 0.0, 10, 40, 50),
+        ("t", "no", "f", 0.6, 0.05, 0.0, 0.1, 20, 60, 70),
+    ]
+    figure = data_figures.bias_by_share(pd.DataFrame(rows, columns=columns))
+    (drawn,) = figure.data
+    assert drawn.x.tolist() == [30, 60]
+    assert np.allclose(drawn.y, [-10, 5])
+    assert np.allclose(drawn.error_y.array, [10, 5])
+    assert drawn.marker.color == palette.UNTREATED
+    assert "&lt;b&gt;yes" in drawn.hovertext[0]
+    assert "-10.0 points" in drawn.hovertext[0]
+    three = pd.DataFrame([(*row[:2], group, *row[3:]) for row in rows for group in "abc"], columns=columns)
+    figure = data_figures.bias_by_share(three)
+    assert len({t.marker.color for t in figure.data}) == len({t.marker.symbol for t in figure.data}) == 3
+    assert figure.layout.showlegend

@@ -188,23 +188,3 @@ def test_drawing_leaves_the_tables_as_they_were():
 def test_markers_differ_wherever_colours_do():
     first = [palette.method_marker(i) for i in range(6)]
     assert all(a != b for a, b in itertools.combinations(first, 2))
-
-
-def test_a_gap_is_drawn_over_the_groups_share_and_names_are_no_markup():
-    columns = ["target", "value", "group", "share", "bias", "low", "high", "n_train", "n_group", "n_rest"]
-    rows = [
-        ("t", "<b>yes</b>", "f", 0.3, -0.1, -0.2, 0.0, 10, 40, 50),
-        ("t", "no", "f", 0.6, 0.05, 0.0, 0.1, 20, 60, 70),
-    ]
-    figure = figures.bias_by_share(pd.DataFrame(rows, columns=columns))
-    drawn = trace(figure, "group:f")
-    assert drawn.x.tolist() == [30, 60]
-    assert np.allclose(drawn.y, [-10, 5])
-    assert np.allclose(drawn.error_y.array, [10, 5])
-    assert drawn.marker.color == palette.UNTREATED
-    assert "&lt;b&gt;yes" in drawn.hovertext[0]
-    assert "-10.0 points" in drawn.hovertext[0]
-    three = pd.DataFrame([(*row[:2], group, *row[3:]) for row in rows for group in "abc"], columns=columns)
-    figure = figures.bias_by_share(three)
-    assert len({t.marker.color for t in figure.data}) == len({t.marker.symbol for t in figure.data}) == 3
-    assert figure.layout.showlegend

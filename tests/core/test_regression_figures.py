@@ -86,18 +86,28 @@ def drawn(points: pd.DataFrame, **more):
     anchors = pd.DataFrame([{"title": "untreated", "gap": 3.2, "error": 3.9, "hover": ""}])
     seeds = pd.DataFrame({"gap": [3.1], "error": [4.1]})
     return regression_figures.error_frontier(
-        points, selected="s", anchors=anchors, seeds=seeds, gap_title="gap, years", error_title="error, years", **more
+        points,
+        selected="s",
+        anchors=anchors,
+        seeds=seeds,
+        epsilon=2.5,
+        gap_title="gap, years",
+        error_title="error, years",
+        **more,
     )
 
 
 def test_the_frontier_shows_front_ring_and_trivial_points(points):
     figure = drawn(points, position=1)
-    assert trace(figure, "points:s").marker.symbol == ("circle", "circle", "x-thin-open")
+    assert trace(figure, "points:s").marker.symbol == ("circle-open", "circle", "x-thin-open")
     assert list(trace(figure, "front:s").x) == [2.0, 3.0]
     assert (trace(figure, "ring").x[0], trace(figure, "ring").y[0]) == (2.0, 4.5)
     assert trace(figure, "anchor:untreated").x[0] == 3.2
     assert figure.layout.xaxis.range[0] < 0 < figure.layout.yaxis.range[0]
     assert any(a.text == "◣ better" for a in figure.layout.annotations)
+    (band,) = figure.layout.shapes
+    assert (band.name, band.x1) == ("band", 2.5)
+    assert figure.layout.xaxis.tickformat is None
 
 
 def test_another_method_is_named_in_the_chart(points):

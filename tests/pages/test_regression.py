@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -79,7 +80,7 @@ def test_a_finished_run_shows_errors_by_bin_and_no_matrices(open_page, store, un
     assert len(traces[f"mean_error:{group}"]["hovertext"]) == 2
     texts = [a["text"] for a in drawn["errors"]["figure"]["layout"]["annotations"]]
     assert sum(int(t.removeprefix("n = ")) for t in texts if t.startswith("n = ")) == 399
-    assert "scaled crimes per person" in json.dumps(drawn["errors"]["figure"]["layout"])
+    assert "scaled crimes per<br>person" in json.dumps(drawn["errors"]["figure"]["layout"])
     assert not [s for s in at.selectbox if s.key == "gap-picker"]  # decisions have gaps, numbers have none
 
 
@@ -198,6 +199,42 @@ def test_the_frontier_of_a_number_is_error_against_the_gap_in_errors(open_page, 
     assert frame["0"]["x"] != drawn["errors"]["frames"][0]["0"]["x"]
     assert own.method_options["lam"] == 2
     assert expected["odds_regression"] < 0.03
+
+
+def test_the_band_below_epsilon_is_in_the_unit_of_the_gap(open_page, store, swept):
+    at = open_page("frontier.py", sweep=swept.id)
+    band = payload(at)["band"]
+    ids = [run.id for run in swept.runs]
+    gaps, errors = (
+        {run: own[name] for run, own in store.values(ids, split).items()}
+        for split, name in (("test", "odds_regression"), ("validation", "mean_absolute_error"))
+    )
+    assert band["values"][-1] > max(gaps.values())
+    assert np.allclose(np.diff(band["values"]), band["values"][0])
+    by_lam = {lam: [r.id for r in swept.runs if r.method_options["lam"] == lam] for lam in (0, 0.5, 1, 1.5, 2)}
+    half = max(np.mean([gaps[i] for i in own]) for own in by_lam.values()) / 2
+    assert band["values"][band["position"]] == pytest.approx(half, abs=band["values"][0])
+    all_in = band["frames"][-1]
+    assert all_in["sentence"].startswith("5 of 5 values of λ stay below ε = ")
+    assert all_in["best"] == int(np.argmin([np.mean([errors[i] for i in own]) for own in by_lam.values()]))
+    assert "scaled crimes per person" in all_in["sentence"]
+    assert band["frames"][0]["best"] is None
+    assert band["frames"][0]["sentence"].startswith("No λ stays below ε = ")
+
+
+def test_epsilon_of_a_number_comes_with_the_address_and_goes_with_its_unit(open_page, swept):
+    asked = open_page("frontier.py", sweep=swept.id, eps="0.03")
+    assert not asked.warning
+    band = payload(asked)["band"]
+    assert band["values"][band["position"]] == pytest.approx(0.03, abs=band["values"][0] / 2)
+    assert asked.session_state["frontier:eps"] == 0.03
+    asked.selectbox(key="frontier:error-gap").set_value("ks_distance").run()
+    assert asked.session_state["frontier:eps"] is None
+    assert "eps" not in asked.query_params
+    large = open_page("frontier.py", sweep=swept.id, eps="12")  # years, say
+    assert not large.warning
+    band = payload(large)["band"]
+    assert band["position"] == len(band["values"]) - 1
 
 
 def test_another_measure_of_the_gap_moves_the_points(open_page, swept):
