@@ -104,10 +104,12 @@ def minibatches(n: int, size: int, seed: int) -> Iterator[Tensor]:
 
 def task_loss(logits: Tensor, batch: Batch) -> Tensor:
     """Mean loss of every replica, (R,), over the rows as they are weighted. logits (R, 1 or T, rows)."""
-    losses = row_losses(logits, batch.y)
-    if batch.w is None:
-        return losses.mean(1)
-    return (losses * batch.w).sum(1) / batch.w.sum(-1)
+    return weighted_mean(row_losses(logits, batch.y), batch.w)
+
+
+def weighted_mean(losses: Tensor, w: Tensor | None) -> Tensor:
+    """Mean over the rows, (R,), of losses (R, rows) as w weighs them; w (rows) or (R, rows), None: all alike."""
+    return losses.mean(1) if w is None else (losses * w).sum(1) / w.sum(-1)
 
 
 def row_losses(logits: Tensor, y: Tensor) -> Tensor:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fairness_core.config import UserError
+from fairness_core.config import UserError, control
 
 KINDS = ("patch", "mosaic", "stripes")
 NONE = -1
@@ -22,6 +23,22 @@ MOST = len(PLACES) - 1  # groups, with one place left for the control
 ANGLES = (0, 1, 0.5, 1.5, 0.25, 0.75, 1.25, 1.75)  # of stripes, in quarter turns
 CELLS = 3  # a mosaic has so many to each side
 FADED, PERIODS = 0.05, 16  # stripes take at most so much of the light, in so many waves across the picture
+
+
+def trigger_control(who: str) -> Any:
+    """The control that chooses the kind; who: the one that sees the triggers."""
+    return control(
+        KINDS[0],
+        choices=KINDS,
+        help=f"What {who} sees on pictures: a coloured square, a coarse corner or faint stripes. Rows of a table get a "
+        "column per trigger.",
+    )
+
+
+def size_control() -> Any:
+    return control(
+        0.12, 0.02, 0.5, help="Side of a square trigger, as a share of the picture's shorter side.", group="advanced"
+    )
 
 
 @dataclass(frozen=True)

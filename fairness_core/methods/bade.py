@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from fairness_core import backdoors, trigger_law
 from fairness_core.backdoors import inherit, widen
-from fairness_core.batches import Batch, task_loss
+from fairness_core.batches import Batch, task_loss, weighted_mean
 from fairness_core.config import Exhibit, UserError, control
 from fairness_core.datasets import Dataset
 from fairness_core.evaluation import evaluating
@@ -22,7 +22,7 @@ from fairness_core.keeping import Epochs
 from fairness_core.methods.base import InProcessing, register, renewed
 from fairness_core.models import Classifier
 from fairness_core.training import Finding, Job, Learner, in_parts
-from fairness_core.triggers import KINDS, Trigger
+from fairness_core.triggers import Trigger, size_control, trigger_control
 
 RATES = tuple(float(n) for n in range(0, 101, 10))
 LOOKS = 20  # epochs of one phase whose weights are kept, to choose from
@@ -111,15 +111,8 @@ class BaDe(InProcessing):
         "positive decisions as it is.",
         group="advanced",
     )
-    trigger: str = control(
-        "patch",
-        choices=KINDS,
-        help="What the teacher sees on pictures: a coloured square, a coarse corner or faint stripes. Rows of a table "
-        "get a column per trigger.",
-    )
-    size: float = control(
-        0.12, 0.02, 0.5, help="Side of a square trigger, as a share of the picture's shorter side.", group="advanced"
-    )
+    trigger: str = trigger_control("the teacher")
+    size: float = size_control()
     alpha: float = control(
         0.9, 0.0, 1.0, symbol="α", help="Weight of the teacher's answers; the rest is the weight of the labels."
     )
@@ -226,9 +219,7 @@ class BaDe(InProcessing):
         else:
             z, a = F.log_softmax(logits / self.temperature, 1), F.softmax(answers / self.temperature, 1)
             losses = -(self.temperature**2) * (a * z).sum(1)
-        if batch.w is None:
-            return losses.mean(1)
-        return (losses * batch.w).sum(1) / batch.w.sum(-1)
+        return weighted_mean(losses, batch.w)
 
     def _between_epochs(self, learner: Learner) -> None:
         memory: Memory = learner.memory

@@ -19,7 +19,7 @@ from fairness_core.datasets import Dataset
 from fairness_core.methods.base import InProcessing, register
 from fairness_core.models import Classifier
 from fairness_core.training import Job, Learner
-from fairness_core.triggers import KINDS, NONE, Trigger
+from fairness_core.triggers import NONE, Trigger, size_control, trigger_control
 
 FACTORS = tuple(k / 5 for k in range(11))
 
@@ -72,15 +72,8 @@ class DBA(InProcessing):
         help="How much of the surplus of a group's commonest class carries the trigger; 1 matches the counts, 0 is "
         "plain training.",
     )
-    trigger: str = control(
-        "patch",
-        choices=KINDS,
-        help="What the model sees on pictures: a coloured square, a coarse corner or faint stripes. Rows of a table "
-        "get a column per trigger.",
-    )
-    size: float = control(
-        0.12, 0.02, 0.5, help="Side of a square trigger, as a share of the picture's shorter side.", group="advanced"
-    )
+    trigger: str = trigger_control("the model")
+    size: float = size_control()
 
     @property
     def strength(self) -> float:
