@@ -2,9 +2,9 @@
 beside DBA, its sibling.
 
 How strong the artificial bias has to be is chosen on validation (calibration.choose) along one path: the injection rate
-n % at strength 1, and beyond 100 % the strength s at the full rate; DBA's factor likewise. Nothing is chosen on test.
-DBA's printed figures of Adult and MEPS stand in comments of its scripts (arXiv 2202.10582), taken at the best epoch on
-test.
+n % at strength 1, and beyond 100 % the strength s at the full rate; DBA's factor likewise. Where a number is predicted,
+a strength may cost 5 % of the error (calibration.of_errors). Nothing is chosen on test. DBA's printed figures of Adult
+and MEPS stand in comments of its scripts (arXiv 2202.10582), taken at the best epoch on test.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ SAID = ("artificial_bias", "teacher_odds_cancelling", "teacher_odds_clean", "agr
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What a table tells: the gap between groups that is to go, the performance that is to stay (`sign` times it is
-    better when larger), and more; `factor` turns fractions into percent."""
+    """What a table tells: the gap between groups that is to go, the performance or error (its `level`) that is to stay,
+    and more; `factor` turns fractions into percent."""
 
     gap: str
     performance: str
     more: str
-    sign: int
+    level: str
     factor: float
     unit: str
 
@@ -45,8 +45,8 @@ class Yardstick:
         return (self.gap, self.performance, self.more)
 
 
-CLASSES = Yardstick("odds", "eacc", "accuracy", 1, 100.0, "percent")
-NUMBERS = Yardstick("odds_regression", "eerr", "mean_absolute_error", -1, 1.0, "units of the target")
+CLASSES = Yardstick("odds", "eacc", "accuracy", "performance", 100.0, "percent")
+NUMBERS = Yardstick("odds_regression", "eerr", "mean_absolute_error", "error", 1.0, "units of the target")
 
 
 @dataclass(frozen=True)
@@ -110,16 +110,19 @@ def method_options(strength: float) -> dict[str, Option]:
     return {"rate": min(strength, 100.0), "exponent": max(strength, 100.0) / 100}
 
 
+# A falling learning rate makes better and steadier models of Adult and CelebA; on the few rows of MEPS, whose valley
+# lies at three times the matched strength, the student no longer gets there.
+CALM: Options = {"lr_decay": "linear"}
 SMALL: Options = {"channels": "16-32-64", "pixels": "centred"}
 BEYOND = (*RATES, 150.0, 200.0, 250.0, 300.0)
 FACTORS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # both groups' commonest class is the same here: beyond 1 nobody is in it
 TABULAR = {
     "Adult, sex": Study(
-        "adult", {"sensitive": "sex", "sensitive_input": "keep"}, {}, redrawn=True, factors=FACTORS
+        "adult", {"sensitive": "sex", "sensitive_input": "keep"}, {}, training=CALM, redrawn=True, factors=FACTORS
     ),
     "Adult, race": Study(
         "adult", {"sensitive": "race", "races": "White or not", "sensitive_input": "keep"},
-        {"DBA": (3.63, 81.67)}, (*RATES, 150.0, 200.0), redrawn=True, factors=FACTORS,
+        {"DBA": (3.63, 81.67)}, (*RATES, 150.0, 200.0), training=CALM, redrawn=True, factors=FACTORS,
     ),
     "MEPS, race": Study(
         "meps", {"sensitive": "RACE", "split": "official test"}, {"DBA": (3.13, 76.38)}, BEYOND, redrawn=True,
@@ -130,7 +133,7 @@ CELEBA = Study(
     "celeba", {"target": "Attractive", "sensitive": "Male", "size": 48},
     {"ERM": (25.83, 75.92), "BaDe": (2.79, 77.95)},
     (100.0, 120.0, 140.0), model="small_cnn", model_options=SMALL, folds=True,
-    training={"epochs": 8, "batch_size": 64, "lr_decay": "linear"},  # without decay Odds varies more from fold to fold
+    training={"epochs": 8, "batch_size": 64, **CALM},
 )  # fmt: skip
 FACES = {"epochs": 14, "batch_size": 64}  # at 6 the student follows its teacher, but both are weak
 UP = (100.0, 200.0, 300.0)  # a network sees more of the group in a face than counts say, so s = 1 falls short
@@ -211,6 +214,7 @@ def rows_of(what: str, study: Study, data_dir: Path | str | None) -> list[dict[s
     known, tell = catalogue.build(data_dir), study.yardstick
     plain = trained(study, study.configs(known, "erm", {}, study.seeds), data_dir)
     before, floor = _told(plain, tell), float(np.mean([one.floor for one in plain]))
+    reference = _told(plain, tell, "validation")[tell.performance]["mean"]
     rows: list[dict[str, Any]] = [
         {"data": what, "method": "erm", "paper": _printed(study, "ERM"), "ours": before, "noise_floor": floor}
     ]
@@ -223,7 +227,7 @@ def rows_of(what: str, study: Study, data_dir: Path | str | None) -> list[dict[s
         lines.append(("dba", "DBA", "dba", {f: {"factor": f} for f in study.factors}))
     for name, printed, method, steps in lines:
         found = _valley(study, known, method, steps, data_dir)
-        row = _chosen(found, before, floor, tell) | {"method": name}
+        row = _chosen(found, before, floor, reference, tell) | {"method": name}
         rows.append({"data": what, "paper": _printed(study, printed), **row})
         say(f"{what}, {name}: {_short(row['ours'], tell)}, {row['reduction_above_floor']:.0f} %")
     return rows
@@ -238,14 +242,22 @@ def _valley(
     return {s: results[i * study.seeds : (i + 1) * study.seeds] for i, s in enumerate(steps)}
 
 
-def _chosen(found: dict[float, list[Result]], before: dict[str, Any], floor: float, tell: Yardstick) -> dict[str, Any]:
+def _chosen(
+    found: dict[float, list[Result]], before: dict[str, Any], floor: float, reference: float, tell: Yardstick
+) -> dict[str, Any]:
+    """reference: the untreated model's performance on validation."""
     table = pd.DataFrame([row for strength, results in found.items() for row in _points(strength, results, tell)])
-    choice = calibration.choose(table, floor)
+    choice = calibration.of_errors(table, floor, reference) if tell is NUMBERS else calibration.choose(table, floor)
     ours = _told(found[choice.value], tell)
     above = [max(own[tell.gap]["mean"] - floor, 0.0) for own in (before, ours)]
     change = ours[tell.performance]["mean"] - before[tell.performance]["mean"]
     return {
-        "chosen": {"strength": choice.value, "alike": list(choice.alike), "edge": choice.edge},
+        "chosen": {
+            "strength": choice.value,
+            "alike": list(choice.alike),
+            "edge": choice.edge,
+            "barred": list(choice.barred),
+        },
         "ours": ours,
         "reduction_above_floor": 100 * (1 - above[1] / above[0]) if above[0] > 0 else float("nan"),
         f"{tell.performance}_change": change,
@@ -254,13 +266,13 @@ def _chosen(found: dict[float, list[Result]], before: dict[str, Any], floor: flo
 
 
 def _points(strength: float, results: Sequence[Result], tell: Yardstick) -> list[dict[str, float]]:
-    """Rows as `calibration.choose` wants them, one per seed."""
+    """Rows as `calibration` wants them, one per seed."""
     rows = []
     for seed, result in enumerate(results):
         row = {"lam": strength, "seed": float(seed)}
         for stage in ("validation", "test"):
             row[f"{stage}_gap"] = result.measured[stage][tell.gap]
-            row[f"{stage}_performance"] = tell.sign * result.measured[stage][tell.performance]
+            row[f"{stage}_{tell.level}"] = result.measured[stage][tell.performance]
         rows.append(row)
     return rows
 

@@ -24,14 +24,16 @@ class Choice:
 
     value: the trade-off value at the floor of the valley; smoothed: the validation gap there as the rule sees it;
     alike: all whose gap is no larger than that of `value` by more than one standard error, so that no seed more or
-    less would be surprised by them; edge: is `value` the largest of the grid? Then the valley may go on beyond it. Gaps
-    and performances as in the points, means over `seeds`.
+    less would be surprised by them; edge: is `value` the largest of the grid? Then the valley may go on beyond it;
+    barred: those that cost too much performance to be chosen. Gaps and performances as in the points, means over
+    `seeds`.
     """
 
     value: float
     smoothed: float
     alike: tuple[float, ...]
     edge: bool
+    barred: tuple[float, ...]
     seeds: int
     validation_gap: float
     validation_performance: float
@@ -44,13 +46,26 @@ def of_sweep(runs: pd.DataFrame, validation: Mapping[str, Counts], test: Mapping
     return choose(sweep.points(runs, validation, test, performance="eacc", fairness="odds"))
 
 
-def choose(points: pd.DataFrame, floor: float = 0.0) -> Choice:
+LOSS = 0.05  # how much larger the error of a number may be on validation than without an artificial bias
+
+
+def of_errors(points: pd.DataFrame, floor: float = 0.0, reference: float | None = None) -> Choice:
+    """`choose` where the target is a number, among the values whose validation error is at most LOSS above the
+    `reference`, else above that of the smallest value; a network can close gaps by predicting little at all. points:
+    rows of `regression_sweep.points`; performances in the answer are minus the errors."""
+    turned = {f"{split}_performance": -points[f"{split}_error"] for split in ("validation", "test")}
+    first = points.loc[points["lam"] == points["lam"].min(), "validation_error"].mean()
+    return choose(points.assign(**turned), floor, -(1 + LOSS) * float(first if reference is None else reference))
+
+
+def choose(points: pd.DataFrame, floor: float = 0.0, least: float = -np.inf) -> Choice:
     """The value with the smallest validation gap, where every value's gap is averaged with its neighbours' (1 : 2 : 1,
     at the ends 3 : 1): a valley is smooth, and what is jagged about it is chance.
 
     points: rows of `sweep.points`, of one method: lam, seed, validation_gap, validation_performance, test_gap,
     test_performance. The standard error is that of the difference to `value`, seed by seed; of one seed `floor`, the
-    gap that chance alone would show. UserError when no gap is defined.
+    gap that chance alone would show. Values whose mean validation performance is below `least` are barred, all but the
+    best of them. UserError when no gap is defined.
     """
     known = points.dropna(subset=["validation_gap", "validation_performance"])
     if known.empty:
@@ -63,13 +78,16 @@ def choose(points: pd.DataFrame, floor: float = 0.0) -> Choice:
     gap = means["validation_gap"]
     padded = np.pad(gap, 1, mode="edge")
     smoothed = (padded[:-2] + 2 * gap + padded[2:]) / 4
-    best = int(smoothed.argmin())
-    alike = gap <= gap[best] + _noise(known, rates, rates[best], floor)
+    performance = means["validation_performance"]
+    allowed = performance >= min(least, performance.max())
+    best = int(np.where(allowed, smoothed, np.inf).argmin())
+    alike = allowed & (gap <= gap[best] + _noise(known, rates, rates[best], floor))
     return Choice(
         value=float(rates[best]),
         smoothed=float(smoothed[best]),
         alike=tuple(map(float, rates[alike])),
         edge=len(rates) > 1 and best == len(rates) - 1,
+        barred=tuple(map(float, rates[~allowed])),
         seeds=int(groups["seed"].nunique().min()),
         **{name: float(values[best]) for name, values in means.items()},
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fairness_core import regression, regression_noise, regression_sweep
+from fairness_core import calibration, regression, regression_noise, regression_sweep
 from fairness_core.metrics import over_seeds
 from fairness_core.records import Run, Sweep
 from fairness_core.regression import MEASURES, Outcome
@@ -67,7 +68,18 @@ def sweep_result(store: Store, made: Sweep, error: str | None = None, gap: str |
         "metrics": {"hypervolume": volumes["test"], "hypervolume_validation": volumes["validation"]},
         "performance": error,
         "fairness": gap,
+        **({"chosen": _chosen(store, made, validation, test)} if made.spec["over"] == "rate" else {}),
     }
+
+
+def _chosen(
+    store: Store, made: Sweep, validation: regression_sweep.Values, test: regression_sweep.Values
+) -> dict[str, Any]:
+    """BaDe's rate by the measures of its tables (calibration.of_errors), with errors as such."""
+    points = regression_sweep.points(_runs(store, made), validation, test, "eerr", "odds_regression")
+    choice = asdict(calibration.of_errors(points))
+    errors = {f"{split}_error": -choice.pop(f"{split}_performance") for split in SPLITS}
+    return choice | errors
 
 
 def _runs(store: Store, made: Sweep) -> pd.DataFrame:

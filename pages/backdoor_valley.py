@@ -83,7 +83,7 @@ def gather(catalogue: dict[str, Any], run: Run) -> Valley:
     choice, problem = None, ""
     if points["rate"].nunique() >= FEWEST:
         try:
-            choice = calibration.choose(_for_choice(points, number), floor["validation"])
+            choice = _choice(points, floor["validation"], number)
         except UserError as error:
             problem = str(error)
     left = tuple(found.loc[found["status"].isin(ACTIVE), "id"])
@@ -115,14 +115,12 @@ def _renamed(points: pd.DataFrame, told: Mapping[str, Mapping[str, float]]) -> p
     return points[["id", "rate", "seed", *COLUMNS]].sort_values(["rate", "seed"], ignore_index=True)
 
 
-def _for_choice(points: pd.DataFrame, number: bool) -> pd.DataFrame:
-    """As calibration.choose wants them; less error is better."""
-    sign = -1.0 if number else 1.0
-    return pd.DataFrame({
-        "lam": points["rate"], "seed": points["seed"], "validation_gap": points["validation_gap"],
-        "validation_performance": sign * points["validation_level"], "test_gap": points["gap"],
-        "test_performance": sign * points["level"],
-    })  # fmt: skip
+def _choice(points: pd.DataFrame, floor: float, number: bool) -> calibration.Choice:
+    level, choose = ("error", calibration.of_errors) if number else ("performance", calibration.choose)
+    names = {
+        "rate": "lam", "gap": "test_gap", "level": f"test_{level}", "validation_level": f"validation_{level}"
+    }  # fmt: skip
+    return choose(points.rename(columns=names), floor)
 
 
 def over_seeds(points: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from fairness_core import metrics, teacher_views, trigger_law
 from fairness_core.backdoor_figures import Units
-from fairness_core.calibration import Choice
+from fairness_core.calibration import LOSS, Choice
 from fairness_core.store import Run
 from pages import backdoor_course, twin_course, twin_words
 from pages.backdoor_course import Clock, Shown
@@ -104,6 +104,11 @@ def choice(chosen: Choice, table: pd.DataFrame, units: Units, n: int) -> str:
         others = ", ".join(f"{rate:g}" for rate in chosen.alike)
         within = "one standard error over seeds" if chosen.seeds > 1 else "what chance alone makes"
         told += f" Within {within}: n = {others} %."
+    if chosen.barred:
+        told += (
+            f" Not looked at, since they cost more than {100 * LOSS:.0f} % of {level} on validation: n = "
+            f"{', '.join(f'{rate:g}' for rate in chosen.barred)} %."
+        )
     if len(chosen.alike) == len(table):
         told += " By this rule no two of these rates can be told apart; more seeds may do it."
     if chosen.edge:

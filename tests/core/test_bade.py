@@ -328,6 +328,20 @@ def test_a_lucky_rate_among_bad_ones_is_not_chosen() -> None:
     assert calibration.choose(points(gaps, dict.fromkeys(gaps, 0.8))).value == 80.0
 
 
+def test_of_a_number_what_costs_too_much_error_is_barred() -> None:
+    gaps = {0.0: [0.20, 0.22], 50.0: [0.12, 0.10], 100.0: [0.05, 0.06]}
+    table = points(gaps, {0.0: 1.0, 50.0: 1.05, 100.0: 1.06})
+    table = table.rename(columns=lambda c: c.replace("performance", "error"))
+    found = calibration.of_errors(table)
+    assert (found.value, found.barred, found.edge) == (50.0, (100.0,), False)
+    assert found.alike == (50.0,)
+    assert (found.validation_performance, found.test_performance) == (-1.05, -1.05)
+    known = calibration.of_errors(table, reference=1.02)
+    assert (known.value, known.barred) == (100.0, ())
+    worse = calibration.of_errors(table, reference=0.5)  # all cost too much: the best of them
+    assert (worse.value, worse.barred) == (0.0, (50.0, 100.0))
+
+
 def test_one_seed_is_judged_by_the_noise_floor_and_the_edge_is_told() -> None:
     table = points({0.0: [0.2], 100.0: [0.05]}, {0.0: 0.9, 100.0: 0.8})
     assert calibration.choose(table, floor=0.01).edge
