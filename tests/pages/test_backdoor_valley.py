@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from fairness_core import metrics
-from pages import backdoor_valley
+from fairness_core import calibration, metrics
+from fairness_core.backdoor_figures import Units
+from pages import backdoor_valley, backdoor_words
 from tests.reading import blocks, decoded, notes, traces, words
 from tests.synthetic_backdoors import configured, fill_valley, finish
 
@@ -68,6 +70,19 @@ def test_the_chosen_rate_is_marked_and_said_with_its_rule(open_page, store, cata
     link = next(p.proto for p in at.get("page_link") if "Open the run" in p.proto.label)
     config = store.run(link.query_string.removeprefix("run=")).config
     assert (config.method_options["rate"], config.seed) == (chosen.value, valley[-1].seed)
+
+
+def test_rates_that_cost_too_much_error_are_named(open_page, store, catalogue, valley):
+    table = backdoor_valley.gather(catalogue, store.run(valley[-1].id)).points
+    errors = pd.DataFrame({"lam": table["rate"], "seed": table["seed"]})
+    for split, column in (("validation", "validation_gap"), ("test", "gap")):
+        errors[f"{split}_gap"], errors[f"{split}_error"] = table[column], 10.0 + table["rate"] / 100
+    chosen = calibration.of_errors(errors)
+    units = Units("gap of errors", "EErr", 1.0, 3, ", in years")
+    said = backdoor_words.choice(chosen, table.groupby("rate").first(), units, 400)
+    assert "Validation chooses n = 50 %" in said
+    assert "Not looked at, since they cost more than 5 % of EErr on validation: n = 60, 70, 80, 90, 100 %." in said
+    assert "its EErr 10.500" in said
 
 
 def test_an_edge_and_one_seed_are_said(open_page, store, catalogue):
