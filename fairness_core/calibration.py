@@ -54,8 +54,11 @@ def of_errors(points: pd.DataFrame, floor: float = 0.0, reference: float | None 
     `reference`, else above that of the smallest value; a network can close gaps by predicting little at all. points:
     rows of `regression_sweep.points`; performances in the answer are minus the errors."""
     turned = {f"{split}_performance": -points[f"{split}_error"] for split in ("validation", "test")}
-    first = points.loc[points["lam"] == points["lam"].min(), "validation_error"].mean()
-    return choose(points.assign(**turned), floor, -(1 + LOSS) * float(first if reference is None else reference))
+    if reference is None:
+        known = points.dropna(subset=["validation_error"])
+        reference = float(known.loc[known["lam"] == known["lam"].min(), "validation_error"].mean())
+    least = -np.inf if np.isnan(reference) else -(1 + LOSS) * reference
+    return choose(points.assign(**turned), floor, least)
 
 
 def choose(points: pd.DataFrame, floor: float = 0.0, least: float = -np.inf) -> Choice:

@@ -338,6 +338,10 @@ def test_of_a_number_what_costs_too_much_error_is_barred() -> None:
     assert (found.validation_performance, found.test_performance) == (-1.05, -1.05)
     known = calibration.of_errors(table, reference=1.02)
     assert (known.value, known.barred) == (100.0, ())
+    broken = table.assign(validation_error=table["validation_error"].where(table["lam"] > 0))  # 0 is not known
+    assert calibration.of_errors(broken).value == 100.0
+    with pytest.raises(UserError, match="No rate"):
+        calibration.of_errors(table.assign(validation_error=np.nan))
     worse = calibration.of_errors(table, reference=0.5)  # all cost too much: the best of them
     assert (worse.value, worse.barred) == (0.0, (50.0, 100.0))
 
