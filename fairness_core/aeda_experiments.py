@@ -1,10 +1,10 @@
 """AEDA (Zhang and Sang, ACM MM 2020, arXiv 2007.13632), figure 3: the label switch with our code beside the printed
 figures.
 
-The paper gives no budget of its attacks; ours is the usual one for faces, 8/255, and steps and training are what a
-small network needs on a processor. By seed 0 on validation photographs the hard switch reaches 8, ADV switch 60 and the
-robust one 16 % (balanced): after three epochs the network that resists 4/255 names 72 % right, and only 48 % of the
-rows that are moved against it pass, so most are copies with a wrong label (methods/label_switch.py, robust_share).
+The paper gives no budget of its attacks. Ours was chosen by seed 0 on validation photographs. The network that resists
+must be one that a larger attack still gets past, or most rows are copies with a wrong label: trained against 4/255 for
+three epochs and attacked with 8/255, 48 % of the rows passed and the robust switch reached 16 %; attacked with 24/255,
+80 % and 65 %; trained against 2/255 for five epochs, 99 % and 79 % (methods/label_switch.py, robust_share).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MEASURES = ("balanced_accuracy", "accuracy")
 SEEDS = 3
 FACES: Options = {"target": "Smiling", "sensitive": "Male", "size": 32}  # the target plays no part
 NETWORK: Options = {"channels": "16-32-64", "pixels": "centred"}
-TRAINING: dict[str, Option] = {"epochs": 3, "batch_size": 128, "lr": 2e-3}
-ATTACK: dict[str, Option] = {"epsilon": 8 / 255, "steps": 5}
+TRAINING: dict[str, Option] = {"epochs": 5, "batch_size": 128, "lr": 2e-3}
+ATTACK: dict[str, Option] = {"epsilon": 24 / 255, "steps": 10, "robust_share": 1 / 12}
 DIGITS: Options = {"digits": "5000"}  # what a quick table is made of: the colour of digits
 
 
