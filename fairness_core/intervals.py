@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri, stdtrit
 
 from .config import UserError
-from .measures import Counts, Rates, Values, defined_mean, ratio, spread
+from .measures import Counts, Rates, Values, class_mean, defined_mean, ratio, spread
 
 FOLDED = math.sqrt(2 / math.pi)  # E|Z| of a standard normal
 
@@ -122,14 +122,14 @@ def noise_floor(C: Counts, seed: int = 0) -> dict[str, Values]:
         "accuracy_parity_difference": floor(r.hits.sum(1)[:, None], r.n[:, None])[0],
         "bias_sum": within.sum(0),
         "bias_mean": defined_mean(within),
+        "average_absolute_odds_difference": class_mean(within),
+        "odds": class_mean(within),
         "demographic_parity_mean": defined_mean(chosen),
     }
     if r.classes == 2:
         floors |= {
             "demographic_parity_difference": chosen[1],
             "equal_opportunity_gap": within[1],
-            "average_absolute_odds_difference": within.mean(0),
-            "odds": within.mean(0),
             "equalized_odds_sum": within.sum(0),
         }
         if r.groups == 2:

@@ -121,6 +121,17 @@ class TestNoise:
                 measured = metrics.METRICS[name].function(draws).mean()
                 assert float(metrics.noise_floor(C)[name]) == pytest.approx(measured, rel=0.04), name
 
+    def test_floor_of_several_classes_is_what_equal_groups_measure(self):
+        rows = np.array([[[300], [200], [150]], [[500], [250], [400]]])  # per group and true class
+        shares = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.2, 0.2, 0.6]])
+        draws = np.random.default_rng(3).multinomial(
+            rows[..., 0], np.broadcast_to(shares, (2, 3, 3)), size=(4000, 2, 3)
+        )
+        C = np.round(rows * shares).astype(np.int64)
+        for name in ("odds", "average_absolute_odds_difference", "bias_mean"):
+            measured = metrics.METRICS[name].function(draws).mean()
+            assert float(metrics.noise_floor(C)[name]) == pytest.approx(measured, rel=0.03), name
+
     def test_floor_of_batches(self):
         C = np.stack([random_tensor(seed, 3) for seed in range(3)])
         floors = metrics.noise_floor(C)
