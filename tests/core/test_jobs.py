@@ -211,7 +211,7 @@ def test_events_come_back_in_order_with_their_numbers(store):
     store.append([(run_id, Event("training", s, 30, {"loss": 1 / s}, COUNTS * s)) for s in (10, 20)])
     store.append([(run_id, Event("training", 30, 30, {"adversary": 0.5}))])
     history = store.history(run_id)
-    assert history.columns.tolist() == ["seq", "t", "stage", "step", "of", "confusion", "loss", "adversary"]
+    assert history.columns.tolist() == ["seq", "t", "stage", "step", "of", "confusion", "errors", "loss", "adversary"]
     assert history["seq"].tolist() == [0, 1, 2]
     assert history["step"].tolist() == [10, 20, 30]
     np.testing.assert_array_equal(history["confusion"][1], COUNTS * 20)
@@ -233,7 +233,7 @@ def test_every_number_survives(store, value):
 
 
 def test_an_empty_history_has_its_columns(store):
-    assert store.history("unknown").columns.tolist() == ["seq", "t", "stage", "step", "of", "confusion"]
+    assert store.history("unknown").columns.tolist() == ["seq", "t", "stage", "step", "of", "confusion", "errors"]
 
 
 def test_events_of_a_run_that_does_not_run_are_dropped(store):
