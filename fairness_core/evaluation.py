@@ -17,11 +17,12 @@ from fairness_core.stack import Stack
 
 @contextmanager
 def evaluating(net: Stack) -> Iterator[None]:
-    """No gradients and no dropout inside the block."""
-    net.training = False
+    """No gradients, no dropout and no 16 bits inside the block."""
+    mixed = net.mixed
+    net.training = net.mixed = False
     with torch.no_grad():
         yield
-    net.training = True
+    net.training, net.mixed = True, mixed
 
 
 def confusions(logits: Tensor, batch: Batch, data: Dataset, scale: Scale) -> np.ndarray:

@@ -26,12 +26,15 @@ class Stack:
     parameters: name -> leaf tensor (R, ...), all of them views of the vector `flat`; buffers: per replica name ->
     tensor (running statistics). Call it, or `features` then `head` (the last layer), with x (rows, ...) shared by all
     replicas or each its own, (R, D, rows) for tables and (R, rows, ...) for images; the result is (R, width, rows).
-    dropout_seeds: one per replica, or a single one when all replicas share their seed (and so their masks).
+    dropout_seeds: one per replica, or a single one when all replicas share their seed (and so their masks). mixed:
+    features that are more than dense layers are computed in bfloat16; weights and their gradients stay as they are.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], dropout_seeds: Sequence[int] = (0,)) -> None:
+    def __init__(
+        self, networks: Sequence[nn.Module], dropout_seeds: Sequence[int] = (0,), *, mixed: bool = False
+    ) -> None:
         self.template = copy.deepcopy(networks[0])
-        self.training = True
+        self.training, self.mixed = True, mixed
         states = [dict(network.named_parameters()) for network in networks]
         stacked = {name: torch.stack([state[name].detach() for state in states]) for name in states[0]}
         self.flat = torch.cat([tensor.flatten() for tensor in stacked.values()])
@@ -129,8 +132,9 @@ class Stack:
         for r, buffers in enumerate(self.buffers):
             state = {name.removeprefix("features."): column[r] for name, column in zip(own, columns, strict=True)}
             state |= {name.removeprefix("features."): b for name, b in buffers.items() if name.startswith("features.")}
-            h: Tensor = functional_call(body, state, (each[r],))
-            out.append(h.t())
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.mixed):
+                h: Tensor = functional_call(body, state, (each[r],))
+            out.append(h.t().to(self.flat.dtype))
         return torch.stack(out) if len(out) > 1 else out[0].unsqueeze(0)
 
     def _pool(self, key: str) -> list[Workspace]:

@@ -138,10 +138,15 @@ class Job:
     def __post_init__(self) -> None:
         self.scale = Scale.of(self.data[0])
         shared_seed = len(set(self.seeds)) == 1
-        net = Stack([n.to(self.dtype) for n in self.networks], self.seeds[:1] if shared_seed else self.seeds)
+        mixed = self.budget.precision == "bfloat16"
+        net = Stack(
+            [n.to(self.dtype) for n in self.networks], self.seeds[:1] if shared_seed else self.seeds, mixed=mixed
+        )
         replicas = zip(self.recipes, self.data, self.networks, self.seeds, strict=True)
         rivals = [recipe.adversary(data, network, seed) for recipe, data, network, seed in replicas]
-        rival = player(Stack([r.to(self.dtype) for r in rivals if r]), self.budget) if rivals[0] else None
+        rival = None
+        if rivals[0]:
+            rival = player(Stack([r.to(self.dtype) for r in rivals if r], mixed=mixed), self.budget)
         lam = torch.tensor([r.strength for r in self.recipes], dtype=self.dtype)
         self.learner = Learner(player(net, self.budget), lam, shares(self.data[0], self.dtype), rival)
 

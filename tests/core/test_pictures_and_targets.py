@@ -1,5 +1,6 @@
 """Networks for pictures and several targets at once: shapes, units, counts, and the same result in a stack."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from fairness_core.training import Job, train
 from tests.tiny import tiny_dataset
 
 QUICK = Budget(epochs=4, batch_size=32, lr=3e-3)
+MIXED = replace(QUICK, precision="bfloat16")
 
 
 def pictures(targets: int = 1, n: int = 240, size: int = 8) -> Dataset:
@@ -35,11 +37,13 @@ def pictures(targets: int = 1, n: int = 240, size: int = 8) -> Dataset:
     return Dataset("bright", split(n), split(80), split(100), ("no", "yes"), ("grey", "red"), (), task, targets=names)
 
 
-def run(data: Dataset, method: str = "erm", model: Any = None, seeds: tuple[int, ...] = (0,)) -> dict[int, Event]:
+def run(
+    data: Dataset, method: str = "erm", model: Any = None, seeds: tuple[int, ...] = (0,), budget: Budget = QUICK
+) -> dict[int, Event]:
     model = model or SmallCNN(channels="4", width=8, pixels="centred")
     networks = [model.build(data, seed) for seed in seeds]
     recipes = [METHODS[method]() for _ in seeds]
-    events = [pair for batch in train(Job(recipes, networks, seeds, [data] * len(seeds), QUICK)) for pair in batch]
+    events = [pair for batch in train(Job(recipes, networks, seeds, [data] * len(seeds), budget)) for pair in batch]
     return {r: event for r, event in events if event.stage == "test"}
 
 
@@ -50,6 +54,17 @@ def test_bytes_become_numbers_in_0_to_1_batch_by_batch() -> None:
     batch = rows.take(slice(0, 5))
     assert torch.equal(batch.x, torch.from_numpy(split.x[:5]).float() / 255)
     assert rows.x.max() > 1  # what is kept stays bytes
+
+
+@pytest.mark.parametrize("method", ["erm", "adversarial_grl", "aeda", "bade"])
+def test_16_bits_learn_as_well_from_pictures_and_change_nothing_on_tables(method: str) -> None:
+    exact, rounded = run(pictures(), method)[0], run(pictures(), method, budget=MIXED)[0]
+    assert exact.confusion is not None
+    assert rounded.confusion is not None
+    assert not np.array_equal(rounded.scores, exact.scores)
+    assert metrics.evaluate(rounded.confusion)["accuracy"] > metrics.evaluate(exact.confusion)["accuracy"] - 0.05
+    tables = [run(tiny_dataset(), method, MLP("8"), budget=budget)[0] for budget in (QUICK, MIXED)]
+    assert np.array_equal(tables[0].scores, tables[1].scores)
 
 
 @pytest.mark.parametrize("method", ["erm", "adversarial", "adversarial_grl", "parity"])

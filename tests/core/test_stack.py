@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fairness_core.dense import Layer, Workspace, chain, dense
+from fairness_core.evaluation import evaluating
 from fairness_core.models import Classifier
 from fairness_core.models import dense as dense_layers
 from fairness_core.optimizer import Adam
@@ -167,6 +168,32 @@ def test_convolutions_and_running_statistics_equal_those_of_the_single_networks(
         for name, p in net.named_parameters():
             assert torch.allclose(stack.parameters[name].grad[r], p.grad, atol=1e-10), name  # type: ignore[index, arg-type]
         assert torch.allclose(stack.network(r).features[1].running_mean, net.features[1].running_mean.float())
+
+
+def test_mixed_features_have_16_bits_but_weights_gradients_and_evaluations_have_32() -> None:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5), nn.ReLU())
+    net = Classifier(body, nn.Linear(5, 2))
+    plain, mixed = Stack([net]), Stack([net], mixed=True)
+    x = torch.rand(7, 3, 6, 6)
+    for stack in (plain, mixed):
+        stack(x).square().sum().backward()
+    h, exact = mixed.features(x), plain.features(x)
+    assert h.dtype == torch.float32
+    assert torch.equal(h, h.bfloat16().float())
+    assert not torch.equal(exact, exact.bfloat16().float())
+    assert torch.allclose(h, exact, atol=0.02)
+    for name, p in mixed.parameters.items():
+        g, own = p.grad, plain.parameters[name].grad
+        assert g is not None
+        assert own is not None
+        assert (p.dtype, g.dtype) == (torch.float32, torch.float32)
+        assert torch.allclose(g, own, rtol=0.1, atol=0.1), name
+    assert mixed.fixed().mixed
+    with evaluating(mixed):
+        assert torch.equal(mixed(x), plain(x))
+    assert mixed.mixed
+    assert mixed.training
 
 
 def test_dense_matches_the_formula() -> None:
