@@ -21,8 +21,8 @@ from fairness_core.datasets.tabular import bin_names
 
 GENDERS = ("male", "female")  # the file names' 0 and 1
 RACES = ("White", "Black", "Asian", "Indian", "Other")  # 0 to 4
-FIVE_RACES, THREE_RACES = "all five", "White, Black, the rest"
-REST = "Asian, Indian or Other"  # one group of the three
+FIVE_RACES, THREE_RACES, TWO_RACES = "all five", "White, Black, the rest", "White or not"
+MERGED = {THREE_RACES: (("White", "Black"), "Asian, Indian or Other"), TWO_RACES: (("White",), "Non-White")}
 PATTERN = re.compile(r"\d{1,3}_[01]_[0-4]_\d+ ?\.?jpg(\.chip\.jpg)?", re.IGNORECASE)  # two names are misspelt
 PAGE = "https://susanqq.github.io/UTKFace/"
 
@@ -70,9 +70,9 @@ class UTKFace(ImageSource):
     )
     races: str = control(
         FIVE_RACES,
-        choices=(FIVE_RACES, THREE_RACES),
-        help="Which groups race makes: the five of the file names, or three, where Asian, Indian and Other are one. "
-        "Without effect unless race is sensitive.",
+        choices=(FIVE_RACES, THREE_RACES, TWO_RACES),
+        help="Which groups race makes: the five of the file names, or three, where Asian, Indian and Other are one, or "
+        "two. Without effect unless race is sensitive.",
         group="advanced",
     )
     age_group_cut: str = control(
@@ -131,7 +131,8 @@ class UTKFace(ImageSource):
         frame = self.read(data_dir)
         if self.races == FIVE_RACES or "race" not in self.sensitive_columns:
             return frame
-        return frame.assign(race=frame["race"].where(frame["race"].isin(("White", "Black")), REST))
+        kept, rest = MERGED[self.races]
+        return frame.assign(race=frame["race"].where(frame["race"].isin(kept), rest))
 
     def labels(self, frame: pd.DataFrame) -> np.ndarray:
         if self.target == "age":

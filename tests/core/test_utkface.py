@@ -14,6 +14,7 @@ from fairness_core.datasets.images import Album
 from fairness_core.datasets.utkface import FIVE_RACES as FIVE
 from fairness_core.datasets.utkface import RACES, UTKFace
 from fairness_core.datasets.utkface import THREE_RACES as THREE
+from fairness_core.datasets.utkface import TWO_RACES as TWO
 from tests.pictures import write_utkface
 
 pytestmark = pytest.mark.usefixtures("empty_cache")
@@ -58,7 +59,7 @@ def test_age_as_group_is_cut(tmp_path: Path) -> None:
     assert data.classes == RACES
 
 
-def test_races_can_be_three_groups(tmp_path: Path) -> None:
+def test_races_can_be_three_groups_or_two(tmp_path: Path) -> None:
     write_utkface(tmp_path, n=200)
     five, three = (UTKFace(target="age group", races=races, size=16).load(tmp_path) for races in (FIVE, THREE))
     assert three.groups == ("Asian, Indian or Other", "Black", "White")
@@ -66,6 +67,9 @@ def test_races_can_be_three_groups(tmp_path: Path) -> None:
     count = np.zeros(3, int)
     np.add.at(count, joined, sum(np.bincount(part.s, minlength=5) for part in (five.train, five.validation, five.test)))
     assert sum(np.bincount(part.s) for part in (three.train, three.validation, three.test)).tolist() == count.tolist()
+    two = UTKFace(target="age group", races=TWO, size=16).load(tmp_path)
+    assert two.groups == ("Non-White", "White")
+    assert np.array_equal(np.bincount(two.train.s), [(three.train.s < 2).sum(), (three.train.s == 2).sum()])
     target = UTKFace(target="race", sensitive="gender", races=THREE, size=16).load(tmp_path)
     assert target.classes == RACES  # as a target they stay five
     assert np.unique(target.train.y).tolist() == [0, 1, 2, 3, 4]
