@@ -7,13 +7,13 @@ rate is chosen afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from fairness_core import sweep
+from fairness_core import regression_sweep, sweep
 from fairness_core.config import UserError
 from fairness_core.measures import Counts
 
@@ -46,29 +46,41 @@ def of_sweep(runs: pd.DataFrame, validation: Mapping[str, Counts], test: Mapping
     return choose(sweep.points(runs, validation, test, performance="eacc", fairness="odds"))
 
 
-LOSS = 0.05  # how much larger the error of a number may be on validation than without an artificial bias
+LOSS = 0.05  # how much larger each of ERRORS may be on validation than without an artificial bias
+ERRORS = ("eerr", "mean_absolute_error")  # with every group weighted alike, and every row
 
 
-def of_errors(points: pd.DataFrame, floor: float = 0.0, reference: float | None = None) -> Choice:
-    """`choose` where the target is a number, among the values whose validation error is at most LOSS above the
-    `reference`, else above that of the smallest value; a network can close gaps by predicting little at all. points:
-    rows of `regression_sweep.points`; performances in the answer are minus the errors."""
+def of_errors(points: pd.DataFrame, floor: float = 0.0, untreated: Mapping[str, float] | None = None) -> Choice:
+    """`choose` where the target is a number, by Odds_reg and EErr, among the values that cost little: each of ERRORS is
+    on validation at most LOSS above its smallest value without an artificial bias, which is that of the `untreated`
+    model ({error: value}) and of the value 0; where neither is known, that of the smallest value. A network can close
+    gaps by predicting little at all. points: rows of `error_points`; performances in the answer are minus EErr."""
     turned = {f"{split}_performance": -points[f"{split}_error"] for split in ("validation", "test")}
-    if reference is None:
-        known = points.dropna(subset=["validation_error"])
-        reference = float(known.loc[known["lam"] == known["lam"].min(), "validation_error"].mean())
-    least = -np.inf if np.isnan(reference) else -(1 + LOSS) * reference
-    return choose(points.assign(**turned), floor, least)
+    means = points.groupby("lam")[[f"validation_{name}" for name in ERRORS]].mean().dropna().sort_index()
+    dear = pd.Series(False, index=means.index)
+    for name in ERRORS:
+        own = means[f"validation_{name}"]
+        known = own[own.index == 0].tolist() + ([] if untreated is None else [untreated[name]])
+        dear |= own > (1 + LOSS) * min(known or own.head(1), default=np.inf)
+    return choose(points.assign(**turned), floor, barred=list(dear.index[dear]))
 
 
-def choose(points: pd.DataFrame, floor: float = 0.0, least: float = -np.inf) -> Choice:
+def error_points(
+    runs: pd.DataFrame, validation: regression_sweep.Values, test: regression_sweep.Values
+) -> pd.DataFrame:
+    """What `of_errors` chooses by: `regression_sweep.points` of EErr and Odds_reg, and each of ERRORS on validation."""
+    points = regression_sweep.points(runs, validation, test, "eerr", "odds_regression")
+    return points.assign(**{f"validation_{name}": [validation[i][name] for i in points["id"]] for name in ERRORS})
+
+
+def choose(points: pd.DataFrame, floor: float = 0.0, barred: Collection[float] = ()) -> Choice:
     """The value with the smallest validation gap, where every value's gap is averaged with its neighbours' (1 : 2 : 1,
     at the ends 3 : 1): a valley is smooth, and what is jagged about it is chance.
 
     points: rows of `sweep.points`, of one method: lam, seed, validation_gap, validation_performance, test_gap,
     test_performance. The standard error is that of the difference to `value`, seed by seed; of one seed `floor`, the
-    gap that chance alone would show. Values whose mean validation performance is below `least` are barred, all but the
-    best of them. UserError when no gap is defined.
+    gap that chance alone would show. What is `barred` is not chosen; where that is all, the best performance is not
+    barred. UserError when no gap is defined.
     """
     known = points.dropna(subset=["validation_gap", "validation_performance"])
     if known.empty:
@@ -82,7 +94,9 @@ def choose(points: pd.DataFrame, floor: float = 0.0, least: float = -np.inf) -> 
     padded = np.pad(gap, 1, mode="edge")
     smoothed = (padded[:-2] + 2 * gap + padded[2:]) / 4
     performance = means["validation_performance"]
-    allowed = performance >= min(least, performance.max())
+    allowed = ~np.isin(rates, list(barred))
+    if not allowed.any():
+        allowed = performance == performance.max()
     best = int(np.where(allowed, smoothed, np.inf).argmin())
     alike = allowed & (gap <= gap[best] + _noise(known, rates, rates[best], floor))
     return Choice(

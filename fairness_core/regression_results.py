@@ -76,8 +76,7 @@ def _chosen(
     store: Store, made: Sweep, validation: regression_sweep.Values, test: regression_sweep.Values
 ) -> dict[str, Any]:
     """BaDe's rate by the measures of its tables (calibration.of_errors), with errors as such."""
-    points = regression_sweep.points(_runs(store, made), validation, test, "eerr", "odds_regression")
-    choice = asdict(calibration.of_errors(points))
+    choice = asdict(calibration.of_errors(calibration.error_points(_runs(store, made), validation, test)))
     errors = {f"{split}_error": -choice.pop(f"{split}_performance") for split in SPLITS}
     return choice | errors
 

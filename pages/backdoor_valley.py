@@ -14,7 +14,7 @@ import pandas as pd
 import streamlit as st
 
 import pages
-from fairness_core import backdoor_figures, calibration, metrics, regression_results, regression_sweep, sweep
+from fairness_core import backdoor_figures, calibration, metrics, regression_results, sweep
 from fairness_core.backdoor_figures import Units
 from fairness_core.config import RunConfig, UserError
 from fairness_core.store import ACTIVE, Run
@@ -31,9 +31,10 @@ COLUMNS = ("artificial", "gap", "level", "validation_gap", "validation_level", "
 
 @dataclasses.dataclass(frozen=True)
 class Valley:
-    """points: one row per finished run: id, rate, seed and COLUMNS; table: means over seeds, with t intervals (_low and
-    _high); floor: what gap chance alone makes on test; untreated: gap and level without a debiaser (means over its
-    finished seeds); problem: why there is no choice; left: the ids that are still to come; n: test rows."""
+    """points: one row per finished run: id, rate, seed and COLUMNS, and of a number calibration.ERRORS on validation;
+    table: means over seeds, with t intervals (_low and _high); floor: what gap chance alone makes on test; untreated:
+    gap and level without a debiaser (means over its finished seeds); problem: why there is no choice; left: the ids
+    that are still to come; n: test rows."""
 
     points: pd.DataFrame
     table: pd.DataFrame
@@ -104,15 +105,17 @@ def _classes(done: pd.DataFrame) -> pd.DataFrame:
 
 def _numbers(done: pd.DataFrame) -> pd.DataFrame:
     validation, test = (pages.store().values(done["id"], split) for split in regression_results.SPLITS)
-    points = regression_sweep.points(done, validation, test, "eerr", "odds_regression")
+    points = calibration.error_points(done, validation, test)
     points["teacher_gap"] = math.nan  # the teacher's is told in other bins
-    return _renamed(points.rename(columns=lambda c: c.replace("error", "level")), test)
+    levels = {f"{split}_error": f"{split}_level" for split in regression_results.SPLITS}
+    return _renamed(points.rename(columns=levels), test)
 
 
 def _renamed(points: pd.DataFrame, told: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     points["artificial"] = [told.get(i, {}).get("artificial_bias", math.nan) for i in points["id"]]
     points = points.rename(columns={"lam": "rate", "test_gap": "gap", "test_level": "level"})
-    return points[["id", "rate", "seed", *COLUMNS]].sort_values(["rate", "seed"], ignore_index=True)
+    costs = [name for error in calibration.ERRORS if (name := f"validation_{error}") in points]
+    return points[["id", "rate", "seed", *COLUMNS, *costs]].sort_values(["rate", "seed"], ignore_index=True)
 
 
 def _choice(points: pd.DataFrame, floor: float, number: bool) -> calibration.Choice:

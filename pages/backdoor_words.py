@@ -106,8 +106,8 @@ def choice(chosen: Choice, table: pd.DataFrame, units: Units, n: int) -> str:
         told += f" Within {within}: n = {others} %."
     if chosen.barred:
         told += (
-            f" Not looked at, since they cost more than {100 * LOSS:.0f} % of {level} on validation: n = "
-            f"{', '.join(f'{rate:g}' for rate in chosen.barred)} %."
+            f" Not looked at, since they cost more than {100 * LOSS:.0f} % of EErr or of the mean absolute error on "
+            f"validation: n = {', '.join(f'{rate:g}' for rate in chosen.barred)} %."
         )
     if len(chosen.alike) == len(table):
         told += " By this rule no two of these rates can be told apart; more seeds may do it."

@@ -37,7 +37,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"latent_views"},
             {"methods", "sweep", "attribute_figures", "aeda_figures", "switch_figures", "few_shot_figures"}
             | {"backdoor_figures", "latent_figures"},
-            {"experiment", "catalogue", "regression_sweep", "calibration"},
+            {"experiment", "catalogue", "regression_sweep"},
+            {"calibration"},
             {"worker", "cluster", "estimator", "report", "intra_tables", "aif360_tables", "aeda_tables"}
             | {"regression_results"},
             {"aeda_experiments", "aeda_course_tables", "bade_tables", "dvge_tables"},

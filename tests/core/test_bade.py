@@ -332,18 +332,32 @@ def test_of_a_number_what_costs_too_much_error_is_barred() -> None:
     gaps = {0.0: [0.20, 0.22], 50.0: [0.12, 0.10], 100.0: [0.05, 0.06]}
     table = points(gaps, {0.0: 1.0, 50.0: 1.05, 100.0: 1.06})
     table = table.rename(columns=lambda c: c.replace("performance", "error"))
+    table = table.assign(validation_eerr=table["validation_error"], validation_mean_absolute_error=2.0)
     found = calibration.of_errors(table)
     assert (found.value, found.barred, found.edge) == (50.0, (100.0,), False)
     assert found.alike == (50.0,)
     assert (found.validation_performance, found.test_performance) == (-1.05, -1.05)
-    known = calibration.of_errors(table, reference=1.02)
+    untreated = {"eerr": 1.02, "mean_absolute_error": 2.0}
+    assert calibration.of_errors(table, untreated=untreated).barred == (100.0,)  # the value 0 errs less than that
+    known = calibration.of_errors(table[table["lam"] > 0], untreated=untreated)
     assert (known.value, known.barred) == (100.0, ())
-    broken = table.assign(validation_error=table["validation_error"].where(table["lam"] > 0))  # 0 is not known
+    broken = table.assign(validation_error=table["validation_error"].where(table["lam"] > 0))
+    broken["validation_eerr"] = broken["validation_error"]  # 0 is not known
     assert calibration.of_errors(broken).value == 100.0
     with pytest.raises(UserError, match="No rate"):
-        calibration.of_errors(table.assign(validation_error=np.nan))
-    worse = calibration.of_errors(table, reference=0.5)  # all cost too much: the best of them
-    assert (worse.value, worse.barred) == (0.0, (50.0, 100.0))
+        calibration.of_errors(table.assign(validation_error=np.nan, validation_eerr=np.nan))
+    worse = calibration.of_errors(table, untreated={"eerr": 0.5, "mean_absolute_error": 2.0})
+    assert (worse.value, worse.barred) == (0.0, (50.0, 100.0))  # all cost too much: the best of them
+
+
+def test_a_rate_may_cost_little_of_either_error() -> None:
+    gaps = {0.0: [0.20], 50.0: [0.12], 100.0: [0.05]}
+    table = points(gaps, dict.fromkeys(gaps, 1.0)).rename(columns=lambda c: c.replace("performance", "error"))
+    errors = {0.0: 2.0, 50.0: 2.09, 100.0: 2.11}
+    table = table.assign(validation_eerr=1.0, validation_mean_absolute_error=table["lam"].map(errors))
+    assert (found := calibration.of_errors(table)).value == 50.0
+    assert found.barred == (100.0,)
+    assert calibration.of_errors(table.assign(validation_mean_absolute_error=2.0)).value == 100.0
 
 
 def test_one_seed_is_judged_by_the_noise_floor_and_the_edge_is_told() -> None:
