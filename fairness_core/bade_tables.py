@@ -138,14 +138,14 @@ CELEBA = Study(
 )  # fmt: skip
 FACES = {"epochs": 14, "batch_size": 64}  # at 6 the student follows its teacher, but both are weak
 UP = (100.0, 200.0, 300.0)  # a network sees more of the group in a face than counts say, so s = 1 falls short
-QUICKER = {**FACES, **CALM, "precision": "bfloat16"}
+FACES_16_BITS = {**FACES, **CALM, "precision": "bfloat16"}
 # where races are told apart, a teacher of half the student's length is weak, and its student errs more
 LONG: Options = {"teacher": 1.0}
 COPIED: Options = {**LONG, "student_init": "teacher"}
 UTKFACE = {
     "UTKFace, age group by race (White or not)": Study(
         "utkface", {"target": "age group", "sensitive": "race", "races": TWO_RACES, "size": 48}, {}, (100.0, 150.0),
-        ("exchanged",), "small_cnn", SMALL, QUICKER, COPIED, seeds=2,
+        ("exchanged",), "small_cnn", SMALL, FACES_16_BITS, COPIED, seeds=2,
     ),
     "UTKFace, age group by race (three groups)": Study(
         "utkface", {"target": "age group", "sensitive": "race", "races": THREE_RACES, "size": 48}, {}, UP,
@@ -153,7 +153,7 @@ UTKFACE = {
     ),
     "UTKFace, race by age group": Study(
         "utkface", {"target": "race", "sensitive": "age", "size": 48}, {}, (100.0, 120.0, 150.0), ("inverse",),
-        "small_cnn", SMALL, QUICKER, COPIED, seeds=2,
+        "small_cnn", SMALL, FACES_16_BITS, COPIED, seeds=2,
     ),
     "UTKFace, age group by gender": Study(
         "utkface", {"target": "age group", "sensitive": "gender", "size": 48}, {}, UP, ("inverse",),
@@ -167,7 +167,7 @@ REGRESSION = {
     ),
     "UTKFace, age by race (three groups)": Study(
         "utkface", {"target": "age", "sensitive": "race", "races": THREE_RACES, "size": 48}, {}, (100.0, 150.0),
-        ("inverse",), "small_cnn", SMALL, QUICKER, LONG, seeds=2, yardstick=NUMBERS,
+        ("inverse",), "small_cnn", SMALL, FACES_16_BITS, LONG, seeds=2, yardstick=NUMBERS,
     ),
 }  # fmt: skip
 
