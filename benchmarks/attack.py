@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fairness_core import devices
 from fairness_core.attacks import Ball, perturb
 from fairness_core.config import UserError
 from fairness_core.datasets import Dataset, Split
@@ -57,27 +58,30 @@ def pictures(edge: int, n: int) -> Dataset:
 
 def case(network: Any, edge: int, batch: int, rounds: int) -> dict[str, Any]:
     pgd, art_pgd, art_classifier = peers()
-    data = pictures(edge, batch)
-    model = network.build(data, 0).eval()
+    data, device = pictures(edge, batch), devices.here()
+    model = network.build(data, 0).eval().to(device)
     head = AEDA().adversary(data, model, 0)
     assert head is not None
-    x = torch.from_numpy(data.train.x).float().div(255).contiguous(memory_format=torch.channels_last)
-    y, aim = torch.from_numpy(data.train.y), torch.from_numpy(1 - data.train.s).unsqueeze(0)
+    x = torch.from_numpy(data.train.x).to(device).float().div(255).contiguous(memory_format=torch.channels_last)
+    y, aim = torch.from_numpy(data.train.y).to(device), torch.from_numpy(1 - data.train.s).to(device).unsqueeze(0)
     ball = Ball("linf", 8 / 255, 1 / 255, STEPS, 0.0, 1.0)
-    judges = {bits: coupled(Stack([model], mixed=bits == 16).fixed(), Stack([head]).fixed()) for bits in (32, 16)}
+    judges = {
+        bits: coupled(Stack([model], mixed=bits == 16).fixed(), Stack([head.to(device)]).fixed()) for bits in (32, 16)
+    }
 
     def ours(lam: float, bits: int = 32) -> Tensor:
-        return perturb(dual_loss(judges[bits], torch.tensor([lam]), y, aim), x.unsqueeze(0), ball)[0]
+        return perturb(dual_loss(judges[bits], torch.tensor([lam], device=device), y, aim), x.unsqueeze(0), ball)[0]
 
     attack = pgd(model, eps=ball.radius, alpha=ball.step, steps=STEPS, random_start=False)
     attack.set_mode_targeted_by_label(quiet=True)
     wrapped = art_classifier(
-        model, nn.CrossEntropyLoss(), (3, edge, edge), 10, clip_values=(0.0, 1.0), device_type="cpu"
-    )
+        model, nn.CrossEntropyLoss(), (3, edge, edge), 10, clip_values=(0.0, 1.0),
+        device_type="gpu" if device.type == "cuda" else "cpu",
+    )  # fmt: skip
     one = art_pgd(
         wrapped, eps=ball.radius, eps_step=ball.step, max_iter=STEPS, targeted=True, batch_size=batch, verbose=False
     )
-    images, labels = x.contiguous().numpy(), data.train.y
+    images, labels = x.contiguous().cpu().numpy(), data.train.y
     seconds = alternate(
         {
             "ours": lambda: ours(0.5),
@@ -106,6 +110,8 @@ def alternate(actions: dict[str, Callable[[], Any]], rounds: int) -> dict[str, f
         for name, action in actions.items():
             start = time.perf_counter()
             action()
+            if devices.here().type == "cuda":
+                torch.cuda.synchronize()
             if k:  # the first round pays for caches
                 taken[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in taken.items()}
@@ -116,7 +122,7 @@ def run(quick: bool = False) -> dict[str, Any]:
     found = {name: case(network, edge, batch, 3 if quick else n) for name, network, edge, batch, n in CASES}
     return {
         "steps": STEPS,
-        "device": "cpu",
+        "device": devices.title(),
         **found,
         "ratio_torchattacks": max(one["ratio_torchattacks"] for one in found.values()),
         "ratio_art": max(one["ratio_art"] for one in found.values()),

@@ -6,12 +6,13 @@ Exit status: 0 done, 1 a run failed, 2 bad arguments or data (one sentence on st
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from fairness_core import commands
-from fairness_core.config import UserError
+from fairness_core.config import DEVICE_VARIABLE, DEVICES, UserError
 from fairness_core.runner import IDLE, SLOTS
 
 
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     table = command("reproduce", commands.reproduce)
     table.add_argument("table", metavar="TABLE")
     table.add_argument("--quick", action="store_true", help="fewer seeds")
+    _device_option(table)
 
     serve = command("runner", commands.run_runner)
     serve.add_argument("--slots", type=whole, default=SLOTS, help=f"jobs at a time (default: {SLOTS})")
@@ -67,7 +69,16 @@ def parser() -> argparse.ArgumentParser:
     bench = command("bench", commands.bench)
     bench.add_argument("name", metavar="NAME")
     bench.add_argument("--quick", action="store_true", help="smaller, for a first look")
+    _device_option(bench)
     return top
+
+
+def _device_option(made: argparse.ArgumentParser) -> None:
+    made.add_argument(
+        "--device",
+        choices=DEVICES,
+        help=f"where to train; auto: on a GPU if there is one (default: what {DEVICE_VARIABLE} says, else cpu)",
+    )
 
 
 def _training_options(made: argparse.ArgumentParser, *, one: bool) -> None:
@@ -82,7 +93,7 @@ def _training_options(made: argparse.ArgumentParser, *, one: bool) -> None:
     made.add_argument("--epochs", metavar="N")
     made.add_argument("--batch-size", metavar="N")
     made.add_argument("--lr", metavar="RATE")
-    made.add_argument("--device", default="auto", choices=("auto", "cpu"), help="where to train (default: auto)")
+    _device_option(made)
     made.add_argument(
         "--set",
         action="append",
@@ -106,10 +117,22 @@ def _training_options(made: argparse.ArgumentParser, *, one: bool) -> None:
         )
 
 
+def choose_device(name: str | None) -> None:
+    """From now on this process trains there (None: where the environment says); UserError if that is impossible."""
+    if name:
+        os.environ[DEVICE_VARIABLE] = name
+    if os.environ.get(DEVICE_VARIABLE):
+        from fairness_core import devices  # loads torch
+
+        devices.here()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     try:
         args = parser().parse_args(arguments)
+        if "device" in args:
+            choose_device(args.device)
         status: int = args.act(args)
     except UserError as error:
         print(error, file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fairness_core import catalogue, few_shot, metrics
+from fairness_core import catalogue, devices, few_shot, metrics
 from fairness_core.aeda_tables import ROWS, SLOW, Row, judged, say, spread, tell, tensor
 from fairness_core.config import Event, Option, Options, RunConfig, UserError
 from fairness_core.datasets.celeba import AEDA_TARGETS
@@ -46,7 +46,7 @@ def aeda_table3(quick: bool, data_dir: Path | str | None = None) -> dict[str, An
         "table": "aeda-table3",
         "unit": "percent, test split; the paper prints precision and calls it accuracy in the text; a digit that no "
         "picture is told has precision 0; 95 % t intervals over seeds",
-        "network": "small_cnn 32-64, 128 features, cpu",
+        "network": f"small_cnn 32-64, 128 features, {devices.title()}",
         "rows": rows,
         "metrics": {name: rows[-1]["ours"][name]["mean"] for name in few_shot.MEASURES},
         "seconds": time.perf_counter() - start,
@@ -96,7 +96,7 @@ def aeda_fig10(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any
     return {
         "table": "aeda-fig10",
         "unit": "per look; r and chance in fractions, bias_sum of 10 on the validation sample; test: the end",
-        "network": "small_cnn 16-32, 64 features, cpu" if quick else "small_cnn 32-64, 128 features, cpu",
+        "network": f"small_cnn {'16-32, 64' if quick else '32-64, 128'} features, {devices.title()}",
         "rows": rows,
         "metrics": {f"{row['series']} {end}": row[of][k] for row in rows for of in ("r", "bias_sum") if row[of]
                     for end, k in ((f"{of} first", 0), (f"{of} last", -1))},
@@ -167,7 +167,7 @@ def aeda_table2(quick: bool, data_dir: Path | str | None = None) -> dict[str, An
         "unit": "bacc in percent of 68 cells, bias_sum in fractions of 34; test folds added up, 95 % intervals from "
         "resampling photographs within cells; by_chance: the bias_sum of groups that do not differ; trivial_targets: "
         "those decided alike for nearly everybody or hardly better than by guessing: a small bias means nothing there",
-        "network": f"small_cnn {network['channels']} at {data['size']} pixels, cpu",
+        "network": f"small_cnn {network['channels']} at {data['size']} pixels, {devices.title()}",
         "rows": rows,
         "metrics": {name: rows[-1]["ours"][name] for name in ("bacc", "bias_sum")},
         "seconds": time.perf_counter() - start,
@@ -192,5 +192,5 @@ def _faces(name: str, configs: list[RunConfig], data_dir: Path | str | None) -> 
            zip(("low", "high"), found, strict=True)},
         "by_chance": float(np.sum(metrics.noise_floor(C)["bias_sum"])),
         "trivial_targets": int(metrics.is_trivial(C).sum()),
-        "folds": len(configs), "n": int(C[0].sum()), "device": "cpu",
+        "folds": len(configs), "n": int(C[0].sum()), "device": devices.title(),
     }  # fmt: skip

@@ -49,7 +49,7 @@ def aeda_fig3(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]
         "unit": "percent of untouched test rows whose group is named right (balanced: mean over groups); chance 50; "
         "95 % t intervals over seeds",
         "data": "5,000 coloured digits, their colour" if quick else "CelebA, the photographs that are here, Male",
-        "network": "small_cnn 32-64 at 28 pixels, cpu" if quick else "small_cnn 16-32-64 at 32 pixels, cpu",
+        "network": "small_cnn 32-64 at 28 pixels" if quick else "small_cnn 16-32-64 at 32 pixels",
         "rows": rows,
         "metrics": {kind: row["ours"]["balanced_accuracy"]["mean"] for kind, row in zip(SWITCHES, rows, strict=True)},
         "seconds": time.perf_counter() - start,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fairness_core import catalogue, metrics
+from fairness_core import catalogue, devices, metrics
 from fairness_core.config import Event, Option, Options, RunConfig, UserError, resolve
 from fairness_core.experiment import fit
 
@@ -82,7 +82,7 @@ def aeda_table1(quick: bool, data_dir: Path | str | None = None) -> dict[str, An
     return {
         "table": "aeda-table1",
         "unit": "bacc in percent, bias_sum in fractions (of 10); test split, 95 % t intervals over seeds",
-        "network": "small_cnn 32-64, 128 features, cpu",
+        "network": f"small_cnn 32-64, 128 features, {devices.title()}",
         "rows": rows,
         "metrics": {name: best[name]["mean"] for name in ("bacc", "bias_sum")},
         "seconds": time.perf_counter() - start,
@@ -126,7 +126,7 @@ def tell(C: np.ndarray | None) -> dict[str, float]:
 
 def spread(found: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     """Mean over seeds, t interval and single values of every measure; shares in percent."""
-    out: dict[str, Any] = {"seeds": len(found), "device": "cpu"}
+    out: dict[str, Any] = {"seeds": len(found), "device": devices.title()}
     for name in found[0]:
         values = np.array([one[name] for one in found]) * (1 if name == "bias_sum" else 100)
         over = metrics.over_seeds(values[:, None], 0.95, axis=0)

@@ -54,7 +54,8 @@ def perturb(losses: Callable[[Tensor], Tensor], x: Tensor, ball: Ball, start: Te
 
 def scattered(x: Tensor, ball: Ball, seed: int) -> Tensor:
     """x at a random place inside `ball`, drawn for the rows and alike for all replicas."""
-    noise = 2 * torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(seed), dtype=x.dtype) - 1
+    stream = torch.Generator("cpu").manual_seed(seed)
+    noise = 2 * torch.rand(x.shape[1:], generator=stream, dtype=x.dtype, device="cpu").to(x.device) - 1
     if ball.norm == "l2":
         noise = (noise / (_lengths(noise.unsqueeze(0)) + TINY)).squeeze(0)
     moved = x + ball.radius * noise

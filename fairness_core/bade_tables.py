@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fairness_core import calibration, catalogue, metrics, regression, regression_noise
+from fairness_core import calibration, catalogue, devices, metrics, regression, regression_noise
 from fairness_core.aeda_tables import say
 from fairness_core.config import Event, Option, Options, RunConfig, resolve
 from fairness_core.datasets import load
@@ -336,7 +336,7 @@ def _result(study: Study, config: RunConfig, finals: dict[str, Event], data_dir:
 
 def _told(results: Sequence[Result], tell: Yardstick, stage: str = "test") -> dict[str, Any]:
     """Mean over seeds, t interval and single values of every measure."""
-    out: dict[str, Any] = {"seeds": len(results), "device": "cpu"}
+    out: dict[str, Any] = {"seeds": len(results), "device": devices.title()}
     for name in tell.measures:
         values = np.array([one.measured[stage][name] for one in results])
         over = metrics.over_seeds(values[:, None], 0.95, axis=0)

@@ -33,6 +33,11 @@ class Batch:
     w: Tensor | None = None
     rows: Tensor | None = None
 
+    def of(self, replicas: Tensor) -> Batch:
+        """Own rows of some replicas, each of which may come several times."""
+        w, rows = (None if part is None else part[replicas] for part in (self.w, self.rows))
+        return Batch(self.x[replicas], self.y[replicas], self.s[replicas], w, rows)
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -62,17 +67,18 @@ class Rows:
 
     @classmethod
     def of(cls, split: Split, dtype: torch.dtype, scale: Scale) -> Rows:
-        x, y = torch.from_numpy(split.x), torch.from_numpy(split.y)
+        x, y = torch.as_tensor(split.x), torch.as_tensor(split.y)
         x = x if x.dtype == torch.uint8 else x.to(dtype)
         y = ((y - scale.mean) / scale.sd).to(dtype) if y.is_floating_point() else y
-        w = None if split.w is None else torch.from_numpy(split.w).to(dtype)
-        return cls(x, y, torch.from_numpy(split.s), dtype, w)
+        w = None if split.w is None else torch.as_tensor(split.w).to(dtype)
+        return cls(x, y, torch.as_tensor(split.s), dtype, w)
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, rows: Tensor | slice) -> Batch:
         """These rows as a batch that all replicas share."""
+        rows = rows if isinstance(rows, slice) else rows.to(self.s.device)
         x, y = self.x[rows], self.y[rows]
         if x.dtype == torch.uint8:
             x = x.to(self.dtype).div_(255)
@@ -97,9 +103,9 @@ def side_by_side(parts: Sequence[Batch]) -> Batch:
 
 def minibatches(n: int, size: int, seed: int) -> Iterator[Tensor]:
     """Row numbers of one batch after the other, for ever: each epoch is a fresh shuffle of all n rows."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     while True:
-        yield from torch.split(torch.randperm(n, generator=generator), size)
+        yield from torch.split(torch.randperm(n, generator=generator, device="cpu"), size)
 
 
 def task_loss(logits: Tensor, batch: Batch) -> Tensor:

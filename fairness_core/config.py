@@ -17,6 +17,9 @@ import numpy as np
 
 FORMAT = 1  # raise it when the meaning of a stored configuration changes: every run then gets a new id
 
+DEVICE_VARIABLE = "EQUIPOISE_DEVICE"  # where to train, one of DEVICES; see devices.py
+DEVICES = ("cpu", "cuda", "auto")
+
 Option = float | int | str | bool
 Options = Mapping[str, Option]
 

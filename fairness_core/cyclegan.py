@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fairness_core.models import seeded
+
 POOL = 50  # fakes that a discriminator may see again
 IDENTITY = 0.5  # weight of the identity loss, relative to that of the cycle
 BETAS = (0.5, 0.999)
@@ -99,7 +101,7 @@ class Pool:
     def __init__(self, seed: int, size: int = POOL) -> None:
         self.size = size
         self._kept: list[Tensor] = []
-        self._stream = torch.Generator().manual_seed(seed)
+        self._stream = torch.Generator("cpu").manual_seed(seed)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -111,8 +113,8 @@ class Pool:
         for fake in fakes.detach():
             if len(self._kept) < self.size:
                 self._kept.append(fake.clone())
-            elif float(torch.rand((), generator=self._stream)) < 0.5:
-                place = int(torch.randint(self.size, (), generator=self._stream))
+            elif float(torch.rand((), generator=self._stream, device="cpu")) < 0.5:
+                place = int(torch.randint(self.size, (), generator=self._stream, device="cpu"))
                 fake, self._kept[place] = self._kept[place], fake.clone()
             out.append(fake)
         return torch.stack(out)
@@ -125,11 +127,13 @@ class Gan:
     def __init__(self, channels: int, pixels: int, settings: Settings, seed: int) -> None:
         self.settings = settings
         width, blocks = settings.width, settings.blocks
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.there, self.back = (_drawn(Translator(channels, width, blocks)) for _ in range(2))
             self.judge_a, self.judge_b = (_drawn(discriminator(channels, width, halvings(pixels))) for _ in range(2))
         self.pool_a, self.pool_b = Pool(seed + 1), Pool(seed + 2)
+        place = torch.empty(()).device
+        for network in (self.there, self.back, self.judge_a, self.judge_b):
+            network.to(place)
         self._generators, self._judges = (
             torch.optim.Adam(itertools.chain(one.parameters(), other.parameters()), settings.lr, BETAS)
             for one, other in ((self.there, self.back), (self.judge_a, self.judge_b))
@@ -189,7 +193,7 @@ def train(
     "diverged_at_step".
     """
     settings = gan.settings
-    stream = torch.Generator().manual_seed(seed)
+    stream = torch.Generator("cpu").manual_seed(seed)
     draws = zip(*(_batches(rows, settings.batch_size, stream) for rows in (rows_a, rows_b)), strict=True)
     good = copy.deepcopy((gan.there.state_dict(), gan.back.state_dict()))
     sums: Losses = {}
@@ -252,5 +256,5 @@ def _batches(rows: Tensor, size: int, stream: torch.Generator) -> Iterator[Tenso
     """Rows of one step after the other, for ever; every pass over all rows is shuffled anew, and what is left at its
     end is dropped."""
     while True:
-        parts = torch.split(rows[torch.randperm(len(rows), generator=stream)], size)
+        parts = torch.split(rows[torch.randperm(len(rows), generator=stream, device="cpu")], size)
         yield from parts[: max(1, len(rows) // size)]

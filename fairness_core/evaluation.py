@@ -35,7 +35,7 @@ def confusions(logits: Tensor, batch: Batch, data: Dataset, scale: Scale) -> np.
     cells, tensors = n_groups * n_classes**2, predicted[..., 0].numel()
     index = index.expand_as(predicted).reshape(tensors, -1) + cells * torch.arange(tensors).unsqueeze(1)
     counts = torch.bincount(index.flatten(), minlength=tensors * cells)
-    return counts.view(*predicted.shape[:-1], n_groups, n_classes, n_classes).numpy()
+    return counts.view(*predicted.shape[:-1], n_groups, n_classes, n_classes).cpu().numpy()
 
 
 def classes_of(logits: Tensor, y: Tensor, data: Dataset, scale: Scale) -> tuple[Tensor, Tensor]:
@@ -56,15 +56,15 @@ def decided(logits: Tensor, y: Tensor | None = None) -> Tensor:
 
 def predicted_numbers(logits: Tensor, scale: Scale) -> np.ndarray:
     """What a regression predicts, float32 (R, rows), in units of the target."""
-    return (logits[:, 0] * scale.sd + scale.mean).float().numpy()
+    return (logits[:, 0] * scale.sd + scale.mean).float().cpu().numpy()
 
 
 def error_sums(logits: Tensor, batch: Batch, data: Dataset, scale: Scale) -> np.ndarray:
     """regression.sums of every replica, (R, groups, bins, 6), in units of the target."""
     bins, _ = classes_of(logits, batch.y, data, scale)
     z = logits[:, 0]
-    y, predicted = (((v * scale.sd) + scale.mean).expand_as(z).double().numpy() for v in (batch.y, z))
-    s = batch.s.expand_as(z).numpy()
+    y, predicted = (((v * scale.sd) + scale.mean).expand_as(z).double().cpu().numpy() for v in (batch.y, z))
+    s = batch.s.expand_as(z).cpu().numpy()
     sizes = (len(data.groups), len(data.classes))
-    cells = zip(predicted, y, bins.expand_as(z).numpy(), s, strict=True)
+    cells = zip(predicted, y, bins.expand_as(z).cpu().numpy(), s, strict=True)
     return np.stack([regression.sums(p, t, b, g, *sizes) for p, t, b, g in cells])

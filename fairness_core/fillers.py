@@ -37,7 +37,7 @@ class Fillers:
         if rows[0].y.dim() == 2:
             raise UserError("balance_mode = fill_classes cannot balance several targets at once; choose flip_all.")
         rng = np.random.default_rng
-        tables = [balance.fillers(own.y.numpy(), own.s.numpy(), n_groups, rng(70003)) for own in rows]
+        tables = [balance.fillers(own.y.cpu().numpy(), own.s.cpu().numpy(), n_groups, rng(70003)) for own in rows]
         most = max(map(len, tables))
         if most == 0:
             raise UserError(
@@ -48,7 +48,7 @@ class Fillers:
         padded[:, :, 1] = balance.NONE
         for place, table in zip(padded, tables, strict=True):
             place[: len(table)] = table
-        source, aims, classes = torch.from_numpy(padded).unbind(2)
+        source, aims, classes = torch.as_tensor(padded).unbind(2)
         aims, classes = (part.expand(replicas, -1).unsqueeze(2).clone() for part in (aims, classes))
         return cls(rows, source, aims, classes, steps)
 
@@ -57,7 +57,8 @@ class Fillers:
         epoch, step = divmod(self.taken, self.steps)
         m = self.source.shape[1]
         if step == 0:
-            self._order = torch.randperm(m, generator=torch.Generator().manual_seed(epoch))
+            stream = torch.Generator("cpu").manual_seed(epoch)
+            self._order = torch.randperm(m, generator=stream, device="cpu").to(self.source.device)
         self.taken += 1
         first, last = (k * m // self.steps for k in (step, step + 1))
         return self.take(self._order[first:last]) if first < last else None
@@ -72,7 +73,7 @@ class Fillers:
     def sample(self) -> Batch:
         """The same few at every look."""
         m = self.source.shape[1]
-        return self.take(torch.from_numpy(np.sort(np.random.default_rng(1).permutation(m)[: probes.SAMPLE])))
+        return self.take(torch.as_tensor(np.sort(np.random.default_rng(1).permutation(m)[: probes.SAMPLE])))
 
     def start(self, x: Tensor, ball: Ball) -> Tensor:
         """Where the attack on these rows begins: at random, so that twins of one row differ."""

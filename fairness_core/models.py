@@ -243,12 +243,12 @@ class Dropout(nn.Dropout):
 
     def __init__(self, p: float, seed: int) -> None:
         super().__init__(p)
-        self.stream = torch.Generator().manual_seed(seed)
+        self.stream = torch.Generator("cpu").manual_seed(seed)
 
     def forward(self, h: Tensor) -> Tensor:
         if not self.training:
             return h
-        keep = torch.rand(h.shape, generator=self.stream) >= self.p
+        keep = torch.rand(h.shape, generator=self.stream, device="cpu") >= self.p
         return h * keep.to(h.device) / (1 - self.p)
 
 
@@ -332,7 +332,8 @@ def n_logits(data: Dataset) -> int:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Within this block torch's default generator starts from `seed`; afterwards it is as it was before."""
-    with torch.random.fork_rng(devices=[]):
+    """Within this block torch's default generator starts from `seed` and tensors are made on the processor; afterwards
+    both are as before."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.manual_seed(seed)
         yield

@@ -23,13 +23,13 @@ def sample(rows: Sequence[Rows], size: int = SAMPLE) -> Batch:
     parts = []
     for own in rows:
         order = np.sort(np.random.default_rng(1).permutation(len(own))[:size])
-        parts.append(own.take(torch.from_numpy(order)))
+        parts.append(own.take(torch.as_tensor(order)))
     return parts[0] if len(parts) == 1 else side_by_side(parts)
 
 
 def passes(rows: Sequence[Rows], size: int, seed: int) -> Iterator[Batch]:
     """All rows once, shuffled, some at a time."""
-    order = torch.randperm(len(rows[0]), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(rows[0]), generator=torch.Generator("cpu").manual_seed(seed), device="cpu")
     for picked in torch.split(order, size):
         parts = [own.take(picked) for own in rows]
         yield parts[0] if len(parts) == 1 else side_by_side(parts)
@@ -50,7 +50,7 @@ def transferability(h: Tensor, labels: Tensor, clean: Tensor, s: Tensor, n_group
     """
     mean, sd = h.mean(2, keepdim=True), h.std(2, keepdim=True).clamp(min=1e-6)
     with seeded(0):
-        probe = nn.Sequential(*dense((h.shape[1], WIDTH)), nn.Linear(WIDTH, n_groups)).to(h.dtype)
+        probe = nn.Sequential(*dense((h.shape[1], WIDTH)), nn.Linear(WIDTH, n_groups)).to(h.device, h.dtype)
     net = Stack([probe] * len(h))
     optimizer = Adam(net, LR)
     inputs = ((h - mean) / sd).contiguous()

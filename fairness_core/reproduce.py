@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fairness_core import catalogue, imbalance, metrics
+from fairness_core import catalogue, devices, imbalance, metrics
 from fairness_core.aeda_course_tables import aeda_fig10, aeda_table2, aeda_table3
 from fairness_core.aeda_experiments import aeda_fig3
 from fairness_core.aeda_tables import aeda_table1
@@ -125,7 +125,7 @@ def aeda_figure2(quick: bool, data_dir: Path | str | None = None) -> dict[str, A
     return {
         "table": "aeda-figure2",
         "unit": f"fractions; {C[0].sum():,} test photographs, {len(configs)} folds",
-        "network": "small_cnn 16-32-64 at 48 pixels, cpu",
+        "network": f"small_cnn 16-32-64 at 48 pixels, {devices.title()}",
         "rows": table.to_dict("records"),
         "metrics": {"spearman": found.rho, "spearman_low": found.low, "spearman_high": found.high, **measured},
         "seconds": time.perf_counter() - start,
@@ -148,7 +148,12 @@ def _confusion(event: Event) -> np.ndarray:
 def summary(fractions: list[float]) -> dict[str, Any]:
     """Mean and standard deviation over seeds, in percent."""
     values = 100 * np.array(fractions)
-    return {"mean": float(values.mean()), "sd": float(values.std(ddof=1)), "seeds": len(values), "device": "cpu"}
+    return {
+        "mean": float(values.mean()),
+        "sd": float(values.std(ddof=1)),
+        "seeds": len(values),
+        "device": devices.title(),
+    }
 
 
 TABLES: dict[str, Table] = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,7 @@ class Stack:
         kinds = nn.Linear | nn.ReLU | nn.Dropout | nn.BatchNorm1d
         self._dense = all(isinstance(layer, kinds) for _, layer in self._layers)
         self._pools: dict[str, list[Workspace]] = {}
-        self._streams = [torch.Generator().manual_seed(seed) for seed in dropout_seeds]
+        self._streams = [torch.Generator("cpu").manual_seed(seed) for seed in dropout_seeds]
 
     def __len__(self) -> int:
         return len(next(iter(self.parameters.values())))
@@ -96,11 +97,11 @@ class Stack:
         return self._run(self._layers[-1:], h, self.parameters)
 
     def network(self, replica: int) -> nn.Module:
-        """A copy of one replica as an ordinary module in evaluation mode, in single precision."""
+        """A copy of one replica as an ordinary module in evaluation mode, in single precision, on the processor."""
         module = copy.deepcopy(self.template)
         weights = {name: p.detach()[replica] for name, p in self.parameters.items()}
         module.load_state_dict({**weights, **self.buffers[replica]})
-        return module.float().eval()
+        return module.float().cpu().eval()
 
     def _run(self, layers: Layers, x: Tensor, weights: dict[str, Tensor]) -> Tensor:
         chained: list[Layer] = []
@@ -132,7 +133,7 @@ class Stack:
         for r, buffers in enumerate(self.buffers):
             state = {name.removeprefix("features."): column[r] for name, column in zip(own, columns, strict=True)}
             state |= {name.removeprefix("features."): b for name, b in buffers.items() if name.startswith("features.")}
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.mixed):
+            with torch.autocast(x.device.type, torch.bfloat16) if self.mixed else nullcontext():
                 h: Tensor = functional_call(body, state, (each[r],))
             out.append(h.t().to(self.flat.dtype))
         return torch.stack(out) if len(out) > 1 else out[0].unsqueeze(0)
@@ -145,8 +146,8 @@ class Stack:
         """Inverted dropout; one mask per seed, so that a replica meets the masks its run alone would meet."""
         if not self.training:
             return h
-        keep = [torch.rand(h.shape[1:], generator=stream) >= p for stream in self._streams]
-        return h * torch.stack(keep) / (1 - p)
+        keep = torch.stack([torch.rand(h.shape[1:], generator=each, device="cpu") for each in self._streams]) >= p
+        return h * keep.to(h.device) / (1 - p)
 
     def _normalise(self, h: Tensor, key: str, layer: nn.BatchNorm1d, weights: dict[str, Tensor]) -> Tensor:
         """Batch normalisation of (R, width, rows), each replica by its own rows or, evaluating, its own averages."""

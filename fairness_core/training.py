@@ -6,6 +6,7 @@ all: the batches, the optimiser and its schedule, the live evaluations, the guar
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from bisect import bisect_left
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fairness_core import regression
+from fairness_core import devices, regression
 from fairness_core.batches import Batch, Rows, Scale, minibatches, row_losses, side_by_side
 from fairness_core.config import SELECTIONS, Budget, Event, Exhibit
 from fairness_core.datasets import Dataset, Split
@@ -87,6 +88,10 @@ class Recipe(Protocol):
         """The trade-off λ of this replica."""
 
     @property
+    def on_gpu(self) -> bool:
+        """Can it train on a GPU? If not, it trains on the processor wherever others do."""
+
+    @property
     def phases(self) -> Sequence[float]:
         """The lengths of its phases, one after the other, in budgets: (1,) for most."""
 
@@ -132,23 +137,29 @@ class Job:
     dtype: torch.dtype = torch.float32
     stop: threading.Event = field(default_factory=threading.Event)  # set it, and training ends after the current step
     common: Once = field(default_factory=Once)
+    device: torch.device = field(init=False)
     learner: Learner = field(init=False)
     scale: Scale = field(init=False)
 
     def __post_init__(self) -> None:
+        self.device = devices.here() if self.recipes[0].on_gpu else devices.CPU
         self.scale = Scale.of(self.data[0])
         shared_seed = len(set(self.seeds)) == 1
         mixed = self.budget.precision == "bfloat16"
         net = Stack(
-            [n.to(self.dtype) for n in self.networks], self.seeds[:1] if shared_seed else self.seeds, mixed=mixed
+            [self._placed(n) for n in self.networks], self.seeds[:1] if shared_seed else self.seeds, mixed=mixed
         )
         replicas = zip(self.recipes, self.data, self.networks, self.seeds, strict=True)
         rivals = [recipe.adversary(data, network, seed) for recipe, data, network, seed in replicas]
         rival = None
         if rivals[0]:
-            rival = player(Stack([r.to(self.dtype) for r in rivals if r], mixed=mixed), self.budget)
-        lam = torch.tensor([r.strength for r in self.recipes], dtype=self.dtype)
-        self.learner = Learner(player(net, self.budget), lam, shares(self.data[0], self.dtype), rival)
+            rival = player(Stack([self._placed(r) for r in rivals if r], mixed=mixed), self.budget)
+        lam = torch.tensor([r.strength for r in self.recipes], dtype=self.dtype, device=self.device)
+        known = shares(self.data[0], self.dtype).to(self.device)
+        self.learner = Learner(player(net, self.budget), lam, known, rival)
+
+    def _placed(self, network: nn.Module) -> nn.Module:
+        return copy.deepcopy(network).to(self.device, self.dtype)
 
     @property
     def shared_rows(self) -> bool:
@@ -160,15 +171,21 @@ class Job:
         """A split of every replica's data ("train", "validation", "test"); of the one data set when they share it."""
         own: list[Split] = [getattr(d, role) for d in self.data]
         if not self.shared_rows:
-            return [Rows.of(split, self.dtype, self.scale) for split in own]
+            made = {id(split): Rows.of(split, self.dtype, self.scale) for split in {id(s): s for s in own}.values()}
+            return [made[id(split)] for split in own]
         shared = Rows.of(own[0], self.dtype, self.scale)
         weights = [split.w for split in own if split.w is not None]
         if len({id(w) for w in weights}) > 1:
-            shared = replace(shared, w=torch.from_numpy(np.stack(weights)).to(self.dtype))
+            shared = replace(shared, w=torch.as_tensor(np.stack(weights)).to(self.dtype))
         return [shared]
 
 
 def train(job: Job) -> Training:
+    """Train the stack where it is to be trained; see `_train`."""
+    return devices.making_on(job.device, _train(job))
+
+
+def _train(job: Job) -> Training:
     """Train the stack, yielding a list of (replica, Event) at every evaluation; returns the networks.
 
     Live events carry the mean losses since the last one, the recipe's gauges and the confusion tensor of a fixed sample
@@ -287,10 +304,15 @@ def batches(job: Job) -> Iterator[Batch]:
         rows = job.rows("train")[0]
         for picked in minibatches(len(rows), size, job.seeds[0]):
             yield rows.take(picked)
-    own = job.rows("train")
-    streams = [minibatches(len(rows), size, seed) for rows, seed in zip(own, job.seeds, strict=True)]
+        return
+    own = list(zip(job.rows("train"), job.seeds, strict=True))
+    keys = [(id(rows), seed) for rows, seed in own]
+    alike = dict(zip(keys, own, strict=True))  # replicas of one seed and one data set meet the same rows
+    places = None if len(alike) == len(own) else torch.tensor([list(alike).index(key) for key in keys])
+    streams = [minibatches(len(rows), size, seed) for rows, seed in alike.values()]
     for numbers in zip(*streams, strict=True):
-        yield side_by_side([rows.take(picked) for rows, picked in zip(own, numbers, strict=True)])
+        parts = side_by_side([rows.take(picked) for (rows, _), picked in zip(alike.values(), numbers, strict=True)])
+        yield parts if places is None else parts.of(places)
 
 
 def in_parts(job: Job, splits: Sequence[Rows]) -> Iterator[Batch]:
@@ -306,7 +328,7 @@ def sample(job: Job) -> Batch:
     for rows in job.rows("validation"):
         most = LIVE_PICTURES if rows.x.dim() > 2 else LIVE_ROWS
         order = np.random.default_rng(0).permutation(len(rows))[:most]
-        parts.append(rows.take(torch.from_numpy(order)))
+        parts.append(rows.take(torch.as_tensor(order)))
     return parts[0] if job.shared_rows else side_by_side(parts)
 
 
@@ -336,7 +358,7 @@ def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:
             logits = job.recipes[0].shown(job.learner, batch)
             counts.append(confusions(logits, batch, data, job.scale))
             if data.task == "binary":
-                scores.append(torch.sigmoid(logits[:, 0]).float().numpy())
+                scores.append(torch.sigmoid(logits[:, 0]).float().cpu().numpy())
             if data.task == "regression":
                 scores.append(predicted_numbers(logits, job.scale))
     total = np.sum(counts, 0)

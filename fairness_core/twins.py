@@ -136,7 +136,7 @@ def exhibits(before: Batch, twins: Twins, judged: tuple[Judged, Judged]) -> list
         for when, (target, group) in zip(("before", "after"), judged, strict=True):
             table[f"class_{when}"] = decided(target, before.y).reshape(len(twins.x), -1, len(twins))[r, 0, order]
             table[f"group_{when}"] = group[r].argmax(0)[order]
-        out.append({name: values.numpy() for name, values in table.items()})
+        out.append({name: values.cpu().numpy() for name, values in table.items()})
     return out
 
 

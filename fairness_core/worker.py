@@ -184,10 +184,10 @@ def _finish(
     for config, module in zip(configs, modules, strict=True):
         if config.id in wanted:
             _save(module, store.weights_path(config.id))
-            info = {"seconds": seconds / len(configs), "job_seconds": seconds, "job_runs": len(configs)}
+            info: dict[str, Any] = {"seconds": seconds / len(configs), "job_seconds": seconds, "job_runs": len(configs)}
             data = _judged(config, datasets.load(config.dataset, config.dataset_options, data_dir, store.tables))
             _keep_answers(store, config.id, newest[config.id], data)
-            info |= _info(newest[config.id]["test"], data)
+            info |= {**_info(newest[config.id]["test"], data), "device": _device(config)}
             if not store.finish(config.id, "done", job=job, info=info) and store.run(config.id) is None:
                 store.delete([config.id])  # it was deleted this very moment: its files go, too
 
@@ -232,7 +232,13 @@ def _info(last: Event, data: datasets.Dataset) -> dict[str, Any]:
     diverged = last.values.get("diverged_at_step")
     if diverged is not None:
         flags = [f"diverged:{diverged:.0f}", *flags]
-    return {**names, "flags": flags, "device": "cpu", "torch": torch.__version__}
+    return {**names, "flags": flags, "torch": torch.__version__}
+
+
+def _device(config: RunConfig) -> str:
+    from fairness_core import devices, experiment
+
+    return devices.title(experiment.place(config.method))
 
 
 def _names(data: datasets.Dataset) -> dict[str, Any]:

@@ -24,9 +24,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             {"config", "palette", "processes", "balance", "costs", "trigger_law", "once", "generators"},
-            {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "cyclegan"},
+            {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "devices"},
             {"models", "jobs", "intervals", "dense", "batches", "scores"},
-            {"store", "metrics", "regression", "stack"},
+            {"store", "metrics", "regression", "stack", "cyclegan"},
             {"optimizer", "outcomes", "figures", "audit", "evaluation", "associations", "health", "imbalance"}
             | {"regression_noise", "few_shot"},
             {"thresholds", "preparation", "flips", "teacher_views", "vae"},

@@ -183,7 +183,7 @@ class AEDA(InProcessing):
             if id(data.train.s) not in known:
                 rng = np.random.default_rng([generation, 70001])
                 known[id(data.train.s)] = aims(data.train.y, data.train.s, len(data.groups), self.balance_mode, rng)
-        return torch.from_numpy(np.stack([known[id(data.train.s)] for data in job.data]))
+        return torch.as_tensor(np.stack([known[id(data.train.s)] for data in job.data]))
 
     # -- one step
 

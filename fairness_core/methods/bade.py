@@ -165,7 +165,7 @@ class BaDe(InProcessing):
         for recipe, own, seed in zip(job.recipes, job.data, job.seeds, strict=True):
             assert isinstance(recipe, BaDe)
             triggers, law = recipe.draw(own, seed)
-            drawn.append(torch.from_numpy(triggers))
+            drawn.append(torch.as_tensor(triggers))
             laws.append(law)
         sd = job.scale.sd if data.task == "regression" else 1.0
         return Memory(job, trigger, torch.stack(drawn), laws, sd, Epochs(job.learner.adversary.net))
@@ -296,7 +296,7 @@ class BaDe(InProcessing):
             "teacher_odds_reinforcing": odds[:, -2],
             "teacher_odds_cancelling": odds[:, -1],
         }
-        return {name: torch.from_numpy(values) for name, values in found.items()}
+        return {name: torch.as_tensor(values) for name, values in found.items()}
 
     def exhibits(self, learner: Learner) -> Sequence[Exhibit | None]:
         """Tables and pictures at the first look, the teacher's views at every look of its phase."""
@@ -314,10 +314,10 @@ class BaDe(InProcessing):
         classes = np.digitize(split.y, data.edges) if data.task == "regression" else split.y
         cells = [(t, s) for t in range(len(data.classes)) for s in range(len(data.groups))]
         rows = np.concatenate([np.flatnonzero((classes == t) & (split.s == s))[:SHOWN] for t, s in cells])[:MOST_SHOWN]
-        rows_x = memory.job.rows("train")[0 if memory.job.shared_rows else replica].take(torch.from_numpy(rows)).x
+        rows_x = memory.job.rows("train")[0 if memory.job.shared_rows else replica].take(torch.as_tensor(rows)).x
         under = [memory.trigger.stamp(rows_x, torch.full((1, len(rows)), k))[0] for k in range(memory.trigger.n)]
         pictures = (torch.stack([rows_x, *under], 1) * 255).round().to(torch.uint8)
-        return {"pictures": pictures.numpy(), "y": classes[rows], "s": split.s[rows]}
+        return {"pictures": pictures.cpu().numpy(), "y": classes[rows], "s": split.s[rows]}
 
     def inspect(self, learner: Learner, stage: str) -> Sequence[Finding]:
         """Teacher in every view, agreement and the security check on a whole split."""

@@ -49,6 +49,7 @@ class Debiaser(Protocol):
     gauges_help: ClassVar[Mapping[str, str]]
     needs_sensitive_at_test: ClassVar[bool]
     tasks: ClassVar[tuple[str, ...]]  # which kinds of target it can handle; see datasets.Dataset
+    on_gpu: ClassVar[bool]  # can it train there? see devices.py
 
     def fit(self, model: nn.Module, data: Dataset, run: RunConfig) -> Generator[Event, None, nn.Module]:
         """Train, yielding Events; returns a module x -> logits, or (x, s) -> logits if it needs the group at test time.
@@ -78,6 +79,7 @@ class InProcessing(ABC):
     gauges_help: ClassVar[Mapping[str, str]] = {}
     needs_sensitive_at_test: ClassVar[bool] = False
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass")
+    on_gpu: ClassVar[bool] = True
 
     @property
     def strength(self) -> float:
@@ -148,8 +150,10 @@ class Latent(InProcessing):
     """A debiaser whose network reads the codes of an autoencoder (codes.py), which is trained before and without it.
 
     Its steps see codes as if they were a table: the job's data are codes.Coded. The network of the run's settings is
-    not used, since it would read rows; `hidden` says what reads the codes.
+    not used, since it would read rows; `hidden` says what reads the codes. All of it happens on the processor.
     """
+
+    on_gpu: ClassVar[bool] = False
 
     hidden: str = control(
         "64-64", help="Neurons of the hidden layers of what reads the code, joined by hyphens.", group="advanced"
@@ -239,6 +243,7 @@ class PostHoc(ABC):
     gauges_help: ClassVar[Mapping[str, str]] = {}
     needs_sensitive_at_test: ClassVar[bool] = False
     tasks: ClassVar[tuple[str, ...]] = ("binary",)
+    on_gpu: ClassVar[bool] = False
 
     start: str = control(
         "erm",

@@ -75,6 +75,7 @@ class CycleGAN:
     }
     needs_sensitive_at_test: ClassVar[bool] = False
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "multilabel")
+    on_gpu: ClassVar[bool] = True
 
     gan_steps: int = control(
         300,
@@ -128,8 +129,8 @@ class CycleGAN:
         twins = np.empty((len(source), *data.train.x.shape[1:]), data.train.x.dtype)
         for start in range(0, len(source), CHUNK):
             rows, part = source[start : start + CHUNK], aim[start : start + CHUNK]
-            x = torch.from_numpy(data.train.x[rows])
-            twins[start : start + CHUNK] = routes.translate(x, data.train.s[rows], part).numpy()
+            x = torch.as_tensor(data.train.x[rows])
+            twins[start : start + CHUNK] = routes.translate(x, data.train.s[rows], part).cpu().numpy()
             yield Event("training", first, of)
         told, shown = witness.look(routes, np.arange(len(data.groups)))
         yield Event("training", first, of, {**told, **known}, exhibit=shown)
@@ -165,7 +166,7 @@ class CycleGAN:
         self, data: Dataset, routes: Routes, group: int, witness: Witness, seed: int
     ) -> Generator[tuple[int, Told, Exhibit | None], None, None]:
         """Train the generators between the hub and `group`, which join the routes; (step, losses, exhibit)."""
-        x, s = torch.from_numpy(data.train.x), torch.from_numpy(data.train.s)
+        x, s = torch.as_tensor(data.train.x), torch.as_tensor(data.train.s)
         settings = cyclegan.Settings(
             self.gan_steps, self.gan_batch, self.gan_width, self.gan_blocks, self.cycle_weight, self.gan_lr
         )
@@ -219,7 +220,7 @@ class Routes:
 
     @staticmethod
     def _apply(network: nn.Module, x: Tensor, chosen: np.ndarray) -> None:
-        rows = torch.from_numpy(np.flatnonzero(chosen))
+        rows = torch.as_tensor(np.flatnonzero(chosen))
         if len(rows):
             x[rows] = cyclegan.translate(network, x[rows])
 
@@ -234,13 +235,13 @@ class Witness:
         order, n_groups = rng.permutation(len(data.train)), len(data.groups)
         held = [order[data.train.s[order] == g] for g in range(n_groups)]
         self._held = np.sort(np.concatenate([rows[: max(1, min(HELD // n_groups, len(rows) // 5))] for rows in held]))
-        others = torch.from_numpy(order[~np.isin(order, self._held)][:WITNESS_ROWS])
+        others = torch.as_tensor(order[~np.isin(order, self._held)][:WITNESS_ROWS])
         self._group = self._learned(others, n_groups, seed + 1, of_group=True)
         self._class = self._learned(others, n_logits(data), seed + 2, of_group=False)
 
     def known(self) -> dict[str, float]:
         """How often each of them is right about the held pictures as they are."""
-        batch = self._rows.take(torch.from_numpy(self._held))
+        batch = self._rows.take(torch.as_tensor(self._held))
         groups, classes = self._say(batch.x, batch.y)
         return {"group_known": _share(groups == batch.s), "class_known": _share(classes == batch.y)}
 
@@ -251,18 +252,18 @@ class Witness:
         rows, s = self._held[np.isin(s, groups)], s[np.isin(s, groups)]
         ring = np.sort(groups)
         aim = ring[(np.searchsorted(ring, s) + 1) % len(ring)]
-        x = torch.from_numpy(self._data.train.x[rows])
+        x = torch.as_tensor(self._data.train.x[rows])
         twins = routes.translate(x, s, aim)
-        y = self._rows.take(torch.from_numpy(rows)).y
+        y = self._rows.take(torch.as_tensor(rows)).y
         before, after = self._say(_unit(x), y), self._say(_unit(twins), y)
-        told = {"group_moved": _share(after[0] == torch.from_numpy(aim)), "class_kept": _share(after[1] == y)}
+        told = {"group_moved": _share(after[0] == torch.as_tensor(aim)), "class_kept": _share(after[1] == y)}
         order = np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).round().astype(int)
         back = routes.translate(twins[order], aim[order], s[order])
         shown = {name: _bytes(value) for name, value in (("x", x[order]), ("twin", twins[order]), ("back", back))}
-        shown |= {"y": y.reshape(-1, len(rows))[0, order].numpy(), "s": s[order], "aim": aim[order]}
+        shown |= {"y": y.reshape(-1, len(rows))[0, order].cpu().numpy(), "s": s[order], "aim": aim[order]}
         for when, (named, classes) in (("before", before), ("after", after)):
-            shown[f"class_{when}"] = classes.reshape(-1, len(rows))[0, order].numpy()
-            shown[f"group_{when}"] = named[order].numpy()
+            shown[f"class_{when}"] = classes.reshape(-1, len(rows))[0, order].cpu().numpy()
+            shown[f"group_{when}"] = named[order].cpu().numpy()
         return told, shown
 
     @torch.no_grad()
@@ -272,7 +273,7 @@ class Witness:
 
     def _learned(self, order: Tensor, outputs: int, seed: int, *, of_group: bool) -> Stack:
         channels = self._rows.x.shape[1] if of_group else 1
-        net = Stack([_small_network(channels, outputs, seed)])
+        net = Stack([_small_network(channels, outputs, seed).to(self._rows.x.device)])
         optimizer = Adam(net, WITNESS_LR)
         for _, picked in zip(range(WITNESS_STEPS), minibatches(len(order), WITNESS_BATCH, seed), strict=False):
             batch = self._rows.take(order[picked])
@@ -305,7 +306,7 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def _bytes(x: Tensor) -> np.ndarray:
-    return np.asarray((_unit(x) * 255).round().to(torch.uint8).numpy())
+    return np.asarray((_unit(x) * 255).round().to(torch.uint8).cpu().numpy())
 
 
 def _share(right: Tensor) -> float:

@@ -88,7 +88,7 @@ class DBA(InProcessing):
         drawn = []
         for recipe, data, seed in zip(job.recipes, job.data, job.seeds, strict=True):
             assert isinstance(recipe, DBA)
-            drawn.append(torch.from_numpy(recipe.draw(data, seed)))
+            drawn.append(torch.as_tensor(recipe.draw(data, seed)))
         return Memory(job, Trigger(len(job.data[0].groups), self.trigger, self.size), torch.stack(drawn))
 
     def draw(self, data: Dataset, seed: int) -> NDArray[np.int64]:
@@ -120,4 +120,4 @@ class DBA(InProcessing):
         data, scale = memory.job.data[0], memory.job.scale
         C = backdoors.counted(learner.adversary.net.fixed(), memory.trigger, batch, data, scale, len(learner.lam))
         stamped = (memory.triggers != NONE).to(learner.lam.dtype).mean(1)
-        return {"artificial_bias": torch.from_numpy(backdoors.artificial_bias(C, data.task, 1.0)), "stamped": stamped}
+        return {"artificial_bias": torch.as_tensor(backdoors.artificial_bias(C, data.task, 1.0)), "stamped": stamped}

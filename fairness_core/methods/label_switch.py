@@ -61,6 +61,7 @@ class LabelSwitch:
     }
     needs_sensitive_at_test: ClassVar[bool] = False
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "multilabel", "regression")
+    on_gpu: ClassVar[bool] = True
     names_groups: ClassVar[bool] = True
 
     kind: str = control(ADV, choices=SWITCHES, help="Which rows bear the wrong group; see above.")
@@ -144,7 +145,7 @@ class Lessons(InProcessing):
     def begin(self, job: Job) -> Memory:
         train = job.data[0].train
         n_groups, rng = len(job.data[0].groups), np.random.default_rng([self.seed, 70001])
-        wrong = torch.from_numpy(aims(train.y, train.s, n_groups, "flip_all", rng))
+        wrong = torch.as_tensor(aims(train.y, train.s, n_groups, "flip_all", rng))
         pictures = train.x.ndim > 2 and job.dtype == torch.float32
         keeper = Keeper(wrong.unsqueeze(0), train.x.shape[1:], torch.half if pictures else job.dtype)
         return Memory(keeper, probes.sample(job.rows("train")), n_groups)

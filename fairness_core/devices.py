@@ -1,0 +1,56 @@
+"""Where trainings take place: on the processor, or on a GPU that is there.
+
+Whatever a training makes of numbers by itself (zeros, ranges, arrays from data sets) is made where it takes place
+(`making_on`), so a method need not know. What is drawn at random is drawn on the processor and moved, so that weights,
+batches and masks of a seed are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import TypeVar
+
+import torch
+
+from fairness_core.config import DEVICE_VARIABLE, DEVICES, UserError
+
+CPU = torch.device("cpu")
+Y = TypeVar("Y")
+R = TypeVar("R")
+
+
+def here() -> torch.device:
+    """Where this process trains, by the environment's EQUIPOISE_DEVICE: cpu (the default), cuda, or auto, which takes a
+    GPU if there is one. UserError when it names something else, or a GPU that is not there."""
+    name = os.environ.get(DEVICE_VARIABLE) or "cpu"
+    if name not in DEVICES:
+        raise UserError(f"{DEVICE_VARIABLE} = {name} is no device; choose one of {', '.join(DEVICES)}.")
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return CPU
+    if not torch.cuda.is_available():
+        raise UserError("There is no GPU here that PyTorch can use; choose the device cpu or auto.")
+    return torch.device("cuda")
+
+
+def title(device: torch.device | None = None) -> str:
+    """What people call a device, or the one where this process trains."""
+    device = here() if device is None else device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def making_on(device: torch.device, training: Generator[Y, None, R]) -> Generator[Y, None, R]:
+    """The same training, whose new tensors lie on `device` unless it says otherwise."""
+    if device == CPU:
+        return (yield from training)
+    try:
+        while True:
+            with device:  # not around the yield: what others do between two events is theirs
+                try:
+                    told = next(training)
+                except StopIteration as done:
+                    result: R = done.value
+                    return result
+            yield told
+    finally:
+        training.close()
