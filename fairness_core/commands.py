@@ -271,7 +271,7 @@ def result(store: Store, run: Run) -> Result:
         "split": "test",
         **told,
         "confusion": counts,
-        **{name: run.info[name] for name in ("task", "groups", "classes", "targets", "seconds", "flags")},
+        **{name: run.info[name] for name in ("task", "groups", "classes", "targets", "seconds", "device", "flags")},
     }
 
 

@@ -283,8 +283,9 @@ def _status(run: Run) -> None:
         elif run.status == "done":
             ago = pages.duration(time.time() - (run.finished or run.created))
             spent = run.info.get("seconds", math.nan)
+            where = run.info.get("device", "cpu").replace("cpu", "the processor")
             st.badge("done", icon=":material/check:", color="green")
-            st.caption(f"trained in {spent:.1f} s, {ago} ago · run `{run.id}`")
+            st.caption(f"trained in {spent:.1f} s on {where}, {ago} ago · run `{run.id}`")
         else:
             st.progress(run.step / run.of if run.of else 0.0, text=course.waiting(run, time.time()))
         if run.status in ACTIVE and st.button("Stop", key="stop", icon=":material/stop:"):

@@ -4,6 +4,7 @@ would, and counts the same."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 import torch
 
 from fairness_core import catalogue, devices, experiment, probes
+from fairness_core.__main__ import main
+from fairness_core.commands import BAD
 from fairness_core.config import (
     DEVICE_VARIABLE,
     Budget,
@@ -156,6 +159,18 @@ def test_the_processor_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DEVICE_VARIABLE, "abacus")
     with pytest.raises(UserError, match="EQUIPOISE_DEVICE = abacus is no device; choose one of cpu, cuda, auto"):
         devices.here()
+
+
+def test_a_gpu_that_is_not_there_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv(DEVICE_VARIABLE, "cpu")  # so that it is as before afterwards
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for command in (["train"], ["sweep"], ["reproduce", "ffb-adult"], ["bench", "bootstrap"]):
+        assert main([*command, "--device", "cuda", "--store", str(tmp_path)]) == BAD
+        assert capsys.readouterr().err == (
+            "There is no GPU here that PyTorch can use; choose the device cpu or auto.\n"
+        )
 
 
 @pytest.mark.parametrize(
