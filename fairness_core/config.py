@@ -36,7 +36,7 @@ class Control:
     moves along the accuracy-fairness frontier and `grid` the values that a sweep of it visits. A "several" takes one to
     `most` of its choices, written with `joiner` between them ("sex x race"). A "method" is the name of one of its
     choices, perhaps with settings of that method ("adversarial lam=2"; see `read_method`). `unset` is a word that
-    stands for no value at all ("as is").
+    stands for no value at all ("as is"). `called` is what screens call choices whose names are no words.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Control:
     joiner: str = ""
     most: int = 1
     unset: str = ""
+    called: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def parse(self, value: object) -> Option:
         """`value` (text, number) as this control's type, inside its range; UserError otherwise."""
@@ -143,6 +144,7 @@ def control(
     most: int = 1,
     unset: str = "",
     method: bool = False,
+    called: Mapping[str, str] | None = None,
 ) -> Any:
     """A dataclass field that is also a slider: the type of `default` decides the kind, `choices` makes it a list, with
     a `joiner` one of which several may be taken; `unset` makes it a number that may be left out; with `method` the
@@ -152,7 +154,7 @@ def control(
     kind = "method" if method else kind
     made = Control(
         "", kind, default, low, high, tuple(choices), help, symbol, group, tradeoff, tuple(map(float, grid)), joiner,
-        most, unset,
+        most, unset, called or {},
     )  # fmt: skip
     return field(default=default, metadata={"control": made})
 

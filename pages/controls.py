@@ -5,6 +5,7 @@ No page knows the settings of a method. It hands the method's controls to `draw_
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,9 @@ WORDS = {
     "hidden": "hidden layers",
     "notion": "equalise",
     "p_align": "aligned digits",
+    "racepctblack_cut": "black share, cut at",
+    "racePctHisp_cut": "Hispanic share, cut at",
+    "racePctAsian_cut": "Asian share, cut at",
 }  # names that are shorter than what they mean
 
 
@@ -82,7 +86,7 @@ def _value(control: Control, prefix: str) -> Option:
 def title(control: Control) -> str:
     """How a control is called on the screen: its symbol and its name in words."""
     name = "trade-off" if control.tradeoff else WORDS.get(control.name, control.name.replace("_", " "))
-    return f"{control.symbol} {name}" if control.symbol else name.capitalize()
+    return f"{control.symbol} {name}" if control.symbol else name[0].upper() + name[1:]
 
 
 def _start(control: Control, values: Mapping[str, Option]) -> Option:
@@ -114,14 +118,15 @@ def _shown(control: Control, value: Option) -> Option | list[str] | None:
 
 def _draw(control: Control, prefix: str) -> None:
     key = f"{prefix}-{control.name}"
-    label, help = f"{title(control)} (default {_words(control.default)})", _help(control)
+    label, help = f"{title(control)} (default {words(control, control.default)})", _help(control)
     now = st.session_state[key]
+    called = functools.partial(words, control)
     if control.kind == "choice":
-        st.selectbox(label, control.choices, key=key, help=help, format_func=_words, persist_state="session")
+        st.selectbox(label, control.choices, key=key, help=help, format_func=called, persist_state="session")
     elif control.kind == "several":
         st.multiselect(
             label, control.choices, key=key, help=help, max_selections=control.most, persist_state="session",
-            format_func=_words,
+            format_func=called,
         )  # fmt: skip
     elif control.unset:
         low, high = (None if end is None else float(end) for end in (control.low, control.high))
@@ -217,8 +222,12 @@ def _number(value: Option) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _words(value: Option) -> str:
-    return _number(value).replace("_", " ")
+def words(control: Control, value: Option) -> str:
+    """What a value of the control is called; of several joined ones each."""
+    if not control.called:
+        return _number(value).replace("_", " ")
+    parts = str(value).split(control.joiner) if control.joiner else [str(value)]
+    return control.joiner.join(control.called.get(part, part) for part in parts)
 
 
 def _help(control: Control) -> str:

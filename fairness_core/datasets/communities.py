@@ -42,6 +42,7 @@ COLUMNS = (  # of the file, which has no header; from communities.names
     *("PopDens", "PctUsePubTrans", "PolicCars", "PolicOperBudg", "LemasPctPolicOnPatr", "LemasGangUnitDeploy"),
     *("LemasPctOfficDrugUn", "PolicBudgPerPop", "ViolentCrimesPerPop"),
 )
+CALLED = {"racepctblack": "Black share", "racePctHisp": "Hispanic share", "racePctAsian": "Asian share"}
 NUMERIC = tuple(name for name in COLUMNS if name not in (*NOT_PREDICTIVE, TARGET))
 
 
@@ -80,9 +81,7 @@ class Communities(TableSource):
     )
     training: ClassVar[Mapping[str, float]] = {"epochs": 10, "batch_size": 64}
     target: ClassVar[str] = TARGET
-    called: ClassVar[Mapping[str, str]] = {
-        "racepctblack": "Black share", "racePctHisp": "Hispanic share", "racePctAsian": "Asian share",
-    }  # fmt: skip
+    called: ClassVar[Mapping[str, str]] = CALLED
     unit: ClassVar[str] = "scaled crimes per person"
     numeric: ClassVar[tuple[str, ...]] = NUMERIC
 
@@ -91,6 +90,7 @@ class Communities(TableSource):
         choices=("racepctblack", "racePctHisp", "racePctAsian"),
         joiner=" x ",
         most=3,
+        called=CALLED,
         help="The sensitive attribute: whose results are compared; several make intersections.",
     )
     racepctblack_cut: str = control(

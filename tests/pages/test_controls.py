@@ -8,6 +8,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import pages
+from fairness_core.config import Control
+from pages import choices
+from pages.controls import words
 from tests import synthetic
 
 
@@ -111,6 +114,14 @@ def test_several_choices_are_picked_and_a_number_may_stay_unset():
     assert values(at) == {"who": "sex x age", "dial": 0.4}
     at.multiselect(key="s-who").set_value([]).run()
     assert values(at)["who"] == "sex"
+
+
+def test_choices_whose_names_are_no_words_are_called_otherwise(catalogue):
+    control = choices.sensitive_control(catalogue, "communities")
+    assert words(control, "racepctblack") == "Black share"
+    assert words(control, "racepctblack x racePctHisp") == "Black share x Hispanic share"
+    assert Control.from_json(json.loads(json.dumps(control.to_json()))) == control
+    assert words(choices.sensitive_control(catalogue, "adult"), "sex x race") == "sex x race"
 
 
 def test_a_frontier_is_named_by_what_its_method_runs_over(catalogue):
