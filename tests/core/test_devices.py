@@ -3,7 +3,8 @@ would, and counts the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ OF_PICTURES: list[tuple[str, Options]] = [
     ("erm", {}),
     *(("aeda", {"variant": variant, "steps": 2}) for variant in ("pre", "once", "online", "robust")),
     ("aeda", {"balance_mode": "fill_minority", "norm": "l2", "steps": 2}),
+    ("aeda", {"balance_mode": "fill_classes", "steps": 2}),
     ("label_switch", {"steps": 2}),
     ("cyclegan", {"gan_steps": 2, "gan_width": 4, "gan_blocks": 1}),
     *(("bade", {"trigger": trigger, "choose": "balanced"}) for trigger in ("patch", "mosaic", "stripes")),
@@ -61,13 +63,33 @@ def pictures(n: int = 64) -> Dataset:
     rng = np.random.default_rng(0)
 
     def split(n: int) -> Split:
-        y, s = rng.integers(0, 2, n), rng.integers(0, 2, n)
+        y, s = (rng.random(n) < 0.3).astype(np.int64), rng.integers(0, 2, n)
         x = rng.integers(0, 60, (n, 3, 12, 12)).astype(np.uint8)
         x[np.arange(n), s] += 100
         x[y == 1, :, 3:9, 3:9] = 200
         return Split(x, y, s)
 
     return Dataset("squares", split(n), split(n), split(n), ("no", "yes"), ("red", "green"), ())
+
+
+def numbers() -> Dataset:
+    """The rows with a number as target."""
+    data = rows()
+    parts = {
+        name: replace(split, y=(split.y + split.x[:, 0]).astype(np.float32))
+        for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))
+    }
+    return replace(data, **parts, task="regression", classes=("low", "high"), edges=(0.5,))  # type: ignore[arg-type]
+
+
+def several() -> Dataset:
+    """The pictures with a second target, the group."""
+    data = pictures()
+    parts = {
+        name: replace(split, y=np.stack([split.y, split.s], 1))
+        for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test))
+    }
+    return replace(data, **parts, task="multilabel", targets=("square", "green"))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -106,6 +128,13 @@ def test_pictures_train_on_a_gpu_as_on_the_processor(
     on_processor = told(method, options, pictures())
     request.getfixturevalue("gpu")
     same(told(method, options, pictures()), on_processor)
+
+
+@pytest.mark.parametrize(("method", "make"), [("erm", numbers), ("bade", numbers), ("erm", several), ("aeda", several)])
+def test_so_do_other_targets(method: str, make: Callable[[], Dataset], request: pytest.FixtureRequest) -> None:
+    on_processor = told(method, {}, make())
+    request.getfixturevalue("gpu")
+    same(told(method, {}, make()), on_processor)
 
 
 @pytest.mark.usefixtures("gpu")
