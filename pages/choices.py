@@ -12,6 +12,7 @@ import pages
 from fairness_core import sweep
 from fairness_core.config import Catalogue, Control, Option, RunConfig, UserError, content_hash, resolve
 from fairness_core.store import Store, Sweep
+from pages.controls import words
 
 FIRST = {"dataset": "adult", "group": "sex", "method": "adversarial"}  # what a first visit trains by itself
 SEEDS = 5
@@ -157,6 +158,12 @@ def groupings(catalogue: Catalogue, dataset: str, also: str = "") -> list[str]:
     if also and also not in found and _parses(control, also):
         found.append(str(control.parse(also)))
     return sorted(found, key=lambda name: name != control.default)  # what is usual goes first
+
+
+def grouping_title(catalogue: Catalogue, dataset: str, value: str) -> str:
+    """What a sensitive attribute, or an intersection of some, is called on the screen."""
+    control = sensitive_control(catalogue, dataset)
+    return words(control, value) if control and control.called else value
 
 
 def _parses(control: Control, value: str) -> bool:

@@ -17,7 +17,7 @@ from fairness_core.records import Progress
 from fairness_core.store import ACTIVE, Sweep
 from pages import choices, evidence, number_frontier, scene
 from pages.choices import Plan
-from pages.controls import draw_controls, words
+from pages.controls import draw_controls
 
 TICK = 0.5  # seconds between two looks at a sweep that is being trained
 MEASURE, PERFORMANCE, EPSILON = "demographic_parity_difference", "accuracy", 0.05
@@ -125,9 +125,8 @@ def _pickers(catalogue: Catalogue) -> None:
         **changed,
     )
     offered = choices.groupings(catalogue, state["frontier:data"], state["frontier:group"])
-    sensitive = choices.sensitive_control(catalogue, state["frontier:data"])
     group.selectbox("Group", offered, key="frontier:group", **changed,
-                    format_func=lambda n: words(sensitive, n) if sensitive else n,
+                    format_func=lambda n: choices.grouping_title(catalogue, state["frontier:data"], n),
                     help="The sensitive attribute: whose results are compared.")  # fmt: skip
     method.selectbox("Method", treated, format_func=lambda n: pages.title(methods[n]), key="frontier:method", **changed,
                      help=str(methods[state["frontier:method"]]["doc"]).splitlines()[0])  # fmt: skip
@@ -257,7 +256,8 @@ def _empty(catalogue: Catalogue) -> None:
     title = pages.title(catalogue["methods"][state["frontier:method"]])
     symbol = pages.tradeoff_symbol(catalogue, state["frontier:method"])
     with st.container(border=True, key="empty"):
-        st.markdown(f"**No frontier yet for {title}, groups by {state['frontier:group']}.**")
+        group = choices.grouping_title(catalogue, state["frontier:data"], state["frontier:group"])
+        st.markdown(f"**No frontier yet for {title}, groups by {group}.**")
         seeds = len(wanted.spec["seeds"])
         slow = catalogue["datasets"][state["frontier:data"]]["kind"] == "image"
         st.markdown(
