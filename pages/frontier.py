@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -126,7 +127,7 @@ def _pickers(catalogue: Catalogue) -> None:
     )
     offered = choices.groupings(catalogue, state["frontier:data"], state["frontier:group"])
     group.selectbox("Group", offered, key="frontier:group", **changed,
-                    format_func=lambda n: choices.grouping_title(catalogue, state["frontier:data"], n),
+                    format_func=functools.partial(choices.grouping_title, catalogue, state["frontier:data"]),
                     help="The sensitive attribute: whose results are compared.")  # fmt: skip
     method.selectbox("Method", treated, format_func=lambda n: pages.title(methods[n]), key="frontier:method", **changed,
                      help=str(methods[state["frontier:method"]]["doc"]).splitlines()[0])  # fmt: skip
