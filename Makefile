@@ -44,8 +44,10 @@ $(VENV)/bin/python:
 
 $(VENV)/app.stamp: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -c "from fairness_core import kernels; kernels.prepare()"  # compiled now, not while somebody waits
 	touch $@
 
 $(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/python -c "from fairness_core import kernels; kernels.prepare()"
 	touch $@ $(VENV)/app.stamp

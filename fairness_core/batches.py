@@ -79,14 +79,18 @@ class Rows:
     def take(self, rows: Tensor | slice) -> Batch:
         """These rows as a batch that all replicas share."""
         rows = rows if isinstance(rows, slice) else rows.to(self.s.device)
-        x, y = self.x[rows], self.y[rows]
+        x, y, s = (_picked(part, rows) for part in (self.x, self.y, self.s))
         if x.dtype == torch.uint8:
             x = x.to(self.dtype).div_(255)
         if x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         w = None if self.w is None else self.w[..., rows]
         numbers = None if isinstance(rows, slice) else rows
-        return Batch(x, y.t().unsqueeze(0) if y.dim() == 2 else y, self.s[rows], w, numbers)
+        return Batch(x, y.t().unsqueeze(0) if y.dim() == 2 else y, s, w, numbers)
+
+
+def _picked(part: Tensor, rows: Tensor | slice) -> Tensor:
+    return part[rows] if isinstance(rows, slice) else part.index_select(0, rows)  # several times as fast as part[rows]
 
 
 def side_by_side(parts: Sequence[Batch]) -> Batch:
@@ -121,11 +125,12 @@ def weighted_mean(losses: Tensor, w: Tensor | None) -> Tensor:
 def row_losses(logits: Tensor, y: Tensor) -> Tensor:
     """Loss of every row, (R, rows): cross-entropy (its mean over several targets), squared error for numbers."""
     if y.dim() == 3:
-        return (F.softplus(logits) - logits * y).mean(1)
+        own = y.to(logits.dtype).expand_as(logits)
+        return F.binary_cross_entropy_with_logits(logits, own, reduction="none").mean(1)
     target = y.expand(len(logits), -1)
     if y.is_floating_point():
-        return (logits[:, 0] - target) ** 2
+        return (logits.squeeze(1) - target) ** 2
     if logits.shape[1] == 1:
-        z = logits[:, 0]
-        return F.softplus(z) - z * target
+        own = y.to(logits.dtype).expand(len(logits), -1)
+        return F.binary_cross_entropy_with_logits(logits.squeeze(1), own, reduction="none")
     return F.cross_entropy(logits, target, reduction="none")

@@ -25,7 +25,7 @@ LEAST = 2  # rows of each (class, group) cell in a mini-batch
 def player(network: nn.Module, lr: float) -> Player:
     """One network that takes gradient steps: a stack of one."""
     net = Stack([network])
-    return Player(net, Adam(net, lr))
+    return Player(net, Adam(net.leaves, lr))
 
 
 class Sampler:

@@ -1,18 +1,20 @@
 """A chain of dense layers for R replicas at once, with its gradient written out.
 
-Autograd alone spends almost half of a step on memory: a fresh tensor per operation, read back cold. This function
-keeps hidden activations and their gradients in buffers that stay in the processor's cache, and is still an ordinary
-differentiable operation to whoever calls it. Equal to the plain formula to rounding (tests/core/test_stack.py).
+Autograd alone spends most of a step on memory: a fresh tensor per operation, read back cold. This function keeps hidden
+activations and their gradients in buffers that stay in the processor's cache, passes over them as seldom as possible
+(fused.py), and is still an ordinary differentiable operation to whoever calls it. Equal to the plain formula to
+rounding (tests/core/test_stack.py, test_fused.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-_relu_backward = torch.ops.aten.threshold_backward.grad_input
+from fairness_core import fused
 
 
 class Layer(NamedTuple):
@@ -52,57 +54,83 @@ def chain(x: Tensor, layers: list[Layer], pool: list[Workspace]) -> Tensor:
 
     pool: workspaces that earlier calls of the same network have returned; give the same list each time.
     """
-    if not torch.is_grad_enabled():
-        for weight, bias, relu in layers:
-            x = dense(x, weight, bias)
-            x = torch.relu_(x) if relu else x
-        return x
     tensors = [t for layer in layers for t in (layer.weight, layer.bias)]
-    out: Tensor = _Chain.apply(x, Lease(pool), [layer.relu for layer in layers], *tensors)
+    relus = [layer.relu for layer in layers]
+    if relus == [True, False] and fused.narrow(x, tensors[2]):
+        small: Tensor = fused.Narrow.apply(x, *tensors)
+        return small
+    if not torch.is_grad_enabled():
+        return _forward(x, tensors[::2], tensors[1::2], relus, None)[-1]
+    out: Tensor = _Chain.apply(x, Lease(pool), relus, *tensors)
     return out
 
 
-def dense(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor | None = None) -> Tensor:
-    """weight (R, out, in), bias (R, out); x (rows, in) shared or (R, in, rows) own -> (R, out, rows)."""
+def dense(x: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
+    """The product alone: weight (R, out, in), x (rows, in) shared or (R, in, rows) own -> (R, out, rows)."""
     replicas, n_out, n_in = weight.shape
     if x.dim() == 2:  # one large product for all replicas
         flat = None if out is None else out.view(replicas * n_out, -1)
-        return torch.addmm(bias.reshape(-1, 1), weight.reshape(-1, n_in), x.t(), out=flat).view(replicas, n_out, -1)
+        return torch.mm(weight.reshape(-1, n_in), x.t(), out=flat).view(replicas, n_out, -1)
     if n_in == 1:
-        return torch.addcmul(bias.unsqueeze(2), weight, x, out=out)
-    return torch.baddbmm(bias.unsqueeze(2), weight, x, out=out)
+        return torch.mul(weight, x, out=out)
+    return torch.bmm(weight, x, out=out)
+
+
+def _forward(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], relus: list[bool], workspace: Workspace | None
+) -> list[Tensor]:
+    """What every layer hands to the next, and the result, which outlives the workspace."""
+    given, last = [x], len(weights) - 1
+    for i, (weight, bias, relu) in enumerate(zip(weights, biases, relus, strict=True)):
+        if i == last and _has_head(weights, relus):
+            return [*given, fused.head(given[-1], biases[i - 1], weight, bias)]
+        out = None
+        if workspace and i < last:
+            out = workspace.tensor(("h", i), (*weight.shape[:2], x.shape[0] if x.dim() == 2 else x.shape[2]), x)
+        h = dense(given[-1], weight, out)
+        if not relu:
+            h += bias.unsqueeze(2)
+        elif i < last - 1 or not _has_head(weights, relus):  # a head does it while it reads
+            fused.add_relu_(h, bias)
+        given.append(h)
+    return given
+
+
+def _has_head(weights: Sequence[Tensor], relus: list[bool]) -> bool:
+    """Does it end with a hidden layer and few outputs of it?"""
+    return relus[-2:] == [True, False] and weights[-1].shape[1] <= fused.FEW
 
 
 class _Chain(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, lease: Lease, relus: list[bool], *tensors: Tensor) -> Tensor:
         weights, biases = tensors[::2], tensors[1::2]
-        rows = x.shape[0] if x.dim() == 2 else x.shape[2]
-        hidden = [x]
-        for i, (weight, bias, relu) in enumerate(zip(weights, biases, relus, strict=True)):
-            shape = (*weight.shape[:2], rows)
-            last = i == len(weights) - 1  # the result outlives the workspace
-            out = None if last else lease.workspace.tensor(("h", i), shape, x)
-            h = dense(hidden[-1], weight, bias, out)
-            hidden.append(h.relu_() if relu else h)
-        ctx.save_for_backward(x, hidden[-1], *weights)
-        ctx.hidden, ctx.lease, ctx.relus = hidden[1:-1], lease, relus
-        return hidden[-1]
+        given = _forward(x, weights, biases, relus, lease.workspace)
+        ctx.save_for_backward(x, given[-1], *weights)
+        ctx.hidden, ctx.lease, ctx.relus = given[1:-1], lease, relus
+        return given[-1]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        x, last, *weights = ctx.saved_tensors
-        inputs = [x, *ctx.hidden]
-        outputs = [*ctx.hidden, last]
+        x, out, *weights = ctx.saved_tensors
+        inputs: list[Tensor] = [x, *ctx.hidden]
         grads: list[Tensor | None] = [None] * (2 * len(weights))
-        g = grad
-        for i in reversed(range(len(weights))):
-            if ctx.relus[i]:
-                g = _relu_backward(g, outputs[i], 0, grad_input=_scratch(ctx, i, outputs[i]))
+        top, g = len(weights) - 1, grad.contiguous()
+        if _has_head(weights, ctx.relus):
+            below = _scratch(ctx, top - 1, inputs[top])
+            grads[-3:] = fused.head_backward(g, inputs[top], weights[top], below)
+            top, g = top - 1, below
+        elif ctx.relus[top]:
+            g = g.clone()
+            grads[-1] = fused.relu_backward_(g, out)
+        else:
+            grads[-1] = g.sum(2)
+        for i in reversed(range(top + 1)):
             if ctx.needs_input_grad[3 + 2 * i]:
-                grads[2 * i], grads[2 * i + 1] = _weight_gradient(g, inputs[i]), g.sum(2)
+                grads[2 * i] = _weight_gradient(g, inputs[i])
             if i > 0:
                 g = _input_gradient(g, weights[i], _scratch(ctx, i - 1, inputs[i]))
+                grads[2 * i - 1] = fused.relu_backward_(g, inputs[i]) if ctx.relus[i - 1] else g.sum(2)
         grad_x = None
         if ctx.needs_input_grad[0]:
             grad_x = _input_gradient(g, weights[0], None)

@@ -93,7 +93,7 @@ def learn(job: Job, attributes: Attributes, builds: Sequence[Sequence[Classifier
     for a, networks in enumerate(builds):
         net = Stack([n.to(job.dtype) for n in networks])
         lookup = torch.from_numpy(attributes.of[:, a])
-        optimizer, kept = Adam(net, job.budget.lr), Kept(net)
+        optimizer, kept = Adam(net.leaves, job.budget.lr), Kept(net)
         lowest = torch.full((len(net),), torch.inf, dtype=job.dtype)
         weights = _weights(job, lookup, attributes.levels[a], len(net))
         n, size = max(len(d.train) for d in job.data), job.budget.batch_size

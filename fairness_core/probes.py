@@ -52,7 +52,7 @@ def transferability(h: Tensor, labels: Tensor, clean: Tensor, s: Tensor, n_group
     with seeded(0):
         probe = nn.Sequential(*dense((h.shape[1], WIDTH)), nn.Linear(WIDTH, n_groups)).to(h.device, h.dtype)
     net = Stack([probe] * len(h))
-    optimizer = Adam(net, LR)
+    optimizer = Adam(net.leaves, LR)
     inputs = ((h - mean) / sd).contiguous()
     with torch.enable_grad():
         for _ in range(STEPS):

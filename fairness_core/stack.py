@@ -24,7 +24,7 @@ Layers = list[tuple[str, nn.Module]]
 class Stack:
     """Networks of equal architecture, trained together.
 
-    parameters: name -> leaf tensor (R, ...), all of them views of the vector `flat`; buffers: per replica name ->
+    parameters: name -> leaf tensor (R, ...); buffers: per replica name ->
     tensor (running statistics). Call it, or `features` then `head` (the last layer), with x (rows, ...) shared by all
     replicas or each its own, (R, D, rows) for tables and (R, rows, ...) for images; the result is (R, width, rows).
     dropout_seeds: one per replica, or a single one when all replicas share their seed (and so their masks). mixed:
@@ -38,12 +38,7 @@ class Stack:
         self.training, self.mixed = True, mixed
         states = [dict(network.named_parameters()) for network in networks]
         stacked = {name: torch.stack([state[name].detach() for state in states]) for name in states[0]}
-        self.flat = torch.cat([tensor.flatten() for tensor in stacked.values()])
-        pieces = torch.split(self.flat, [tensor.numel() for tensor in stacked.values()])
-        self.parameters = {
-            name: piece.view(tensor.shape).detach().requires_grad_()
-            for piece, (name, tensor) in zip(pieces, stacked.items(), strict=True)
-        }
+        self.parameters = {name: tensor.requires_grad_() for name, tensor in stacked.items()}
         self.buffers = [dict(copy.deepcopy(network).named_buffers()) for network in networks]
         self._layers: Layers = [
             (f"{name}.", layer)
@@ -135,7 +130,7 @@ class Stack:
             state |= {name.removeprefix("features."): b for name, b in buffers.items() if name.startswith("features.")}
             with torch.autocast(x.device.type, torch.bfloat16) if self.mixed else nullcontext():
                 h: Tensor = functional_call(body, state, (each[r],))
-            out.append(h.t().to(self.flat.dtype))
+            out.append(h.t().to(self.leaves[0].dtype))
         return torch.stack(out) if len(out) > 1 else out[0].unsqueeze(0)
 
     def _pool(self, key: str) -> list[Workspace]:

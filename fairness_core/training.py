@@ -77,7 +77,7 @@ class Learner:
 
 def backward(losses: Tensor) -> None:
     """The gradient of the sum holds each replica's own, since replicas share no weight."""
-    losses.sum().backward()  # type: ignore[no-untyped-call]
+    losses.backward(torch.ones_like(losses))  # type: ignore[no-untyped-call]
 
 
 class Recipe(Protocol):
@@ -271,7 +271,7 @@ def evaluation_steps(steps: int, trained_rows: int, live_rows: int) -> list[int]
 
 
 def player(net: Stack, budget: Budget) -> Player:
-    return Player(net, Adam(net, budget.lr, budget.weight_decay))
+    return Player(net, Adam(net.leaves, budget.lr, budget.weight_decay))
 
 
 def schedule(learner: Learner, budget: Budget, step: int, steps: int) -> None:

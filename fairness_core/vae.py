@@ -190,12 +190,12 @@ def train(
     attributes: int64 (n, A), the sensitive attributes, and how many `levels` each has: only ffvae looks at them.
     """
     stream = torch.Generator().manual_seed(settings.seed)
-    optimizer = Adam(Flat(net), settings.lr)
+    optimizer = Adam(list(net.parameters()), settings.lr)
     with seeded(settings.seed + 1):
         layers = _chain((settings.size, *[DISCRIMINATOR] * 3))
         layers = [nn.LeakyReLU(0.2) if isinstance(layer, nn.ReLU) else layer for layer in layers]
         critic = nn.Sequential(*layers, nn.Linear(DISCRIMINATOR, 1))
-    of_critic = Adam(Flat(critic), settings.lr / 10, betas=DISCRIMINATOR_BETAS)
+    of_critic = Adam(list(critic.parameters()), settings.lr / 10, betas=DISCRIMINATOR_BETAS)
     sums: Losses = {}
     since, every = 0, max(1, settings.steps // REPORTS)
     for step in range(1, settings.steps + 1):
@@ -230,16 +230,6 @@ def train(
         if step % every == 0 or step == settings.steps:
             yield step, {name: value / since for name, value in sums.items()}
             sums, since = {}, 0
-
-
-class Flat:
-    """A module's weights as one vector, of which they become views: what Adam moves."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.leaves: list[Tensor] = list(module.parameters())
-        self.flat = torch.cat([p.detach().flatten() for p in self.leaves])
-        for p, piece in zip(self.leaves, torch.split(self.flat, [p.numel() for p in self.leaves]), strict=True):
-            p.data = piece.view(p.shape)
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:

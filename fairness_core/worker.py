@@ -324,6 +324,7 @@ def preload(root: Path, data_dir: Path | None) -> None:
             store.publish_catalogue(catalogue.build(data_dir))
         for name in PRELOAD:
             importlib.import_module(name)
+        importlib.import_module("fairness_core.kernels").prepare()
         datasets.preload()
     except Exception:
         traceback.print_exc()

@@ -23,8 +23,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
         (
-            {"config", "palette", "processes", "balance", "costs", "trigger_law", "once", "generators"},
-            {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "devices"},
+            {"config", "palette", "processes", "balance", "costs", "trigger_law", "once", "generators", "kernels"},
+            {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "devices"} | {"fused"},
             {"models", "jobs", "intervals", "dense", "batches", "scores"},
             {"store", "metrics", "regression", "stack", "cyclegan"},
             {"optimizer", "outcomes", "figures", "audit", "evaluation", "associations", "health", "imbalance"}

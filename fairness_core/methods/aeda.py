@@ -211,7 +211,7 @@ class AEDA(InProcessing):
                 self._renew(learner)
                 memory.start.give_back(range(len(learner.lam)))
                 old = learner.model.optimizer
-                learner.model.optimizer = Adam(learner.model.net, old.lr, old.weight_decay)
+                learner.model.optimizer = Adam(learner.model.net.leaves, old.lr, old.weight_decay)
             return
         if self.refresh and memory.epoch > 0 and not self._head_rests(memory):
             for _ in range(self.bias_passes):

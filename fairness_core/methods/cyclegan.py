@@ -274,7 +274,7 @@ class Witness:
     def _learned(self, order: Tensor, outputs: int, seed: int, *, of_group: bool) -> Stack:
         channels = self._rows.x.shape[1] if of_group else 1
         net = Stack([_small_network(channels, outputs, seed).to(self._rows.x.device)])
-        optimizer = Adam(net, WITNESS_LR)
+        optimizer = Adam(net.leaves, WITNESS_LR)
         for _, picked in zip(range(WITNESS_STEPS), minibatches(len(order), WITNESS_BATCH, seed), strict=False):
             batch = self._rows.take(order[picked])
             optimizer.zero_grad()

@@ -191,12 +191,3 @@ def test_intersections_come_apart_into_attributes() -> None:
     assert found.names == (("F", "M"), ("old", "young"))
     plain = dataclasses.replace(data, groups=("a & b", "c", "d", "e"))
     assert codes.attributes_of(plain).levels == (4,)
-
-
-def test_a_module_trains_as_one_vector() -> None:
-    net = torch.nn.Linear(3, 2)
-    before, flat = net.weight.detach().clone(), vae.Flat(net)
-    assert torch.equal(net.weight, before)
-    flat.flat.zero_()
-    assert not net.weight.any()
-    assert not net.bias.any()

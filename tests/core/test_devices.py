@@ -141,7 +141,7 @@ def test_so_do_other_targets(method: str, make: Callable[[], Dataset], request: 
 def test_autoencoders_and_what_treats_a_trained_model_stay_on_the_processor() -> None:
     assert {name for name in METHODS if experiment.place(name) == CPU} >= {"dvge", "reject_option", "drop_dims"}
     job = Job([METHODS["dvge"]()], [MLP("8").build(rows(), 0)], [0], [rows()], Budget())
-    assert job.device == job.learner.model.net.flat.device == CPU
+    assert job.device == job.learner.model.net.leaves[0].device == CPU
 
 
 @pytest.mark.usefixtures("gpu")
@@ -149,7 +149,7 @@ def test_replicas_of_several_seeds_train_in_one_stack_and_their_weights_come_bac
     data, seeds = rows(), [0, 1, 0, 1, 0]
     networks = [MLP("8").build(data, seed) for seed in seeds]
     job = Job([METHODS["parity"](lam=k) for k in range(5)], networks, seeds, [data] * 5, Budget(epochs=1))
-    assert job.learner.model.net.flat.device == GPU
+    assert job.learner.model.net.leaves[0].device == GPU
     trained, events = ran(train(job))
     assert {p.device for p in trained[0].parameters()} | {p.device for p in networks[0].parameters()} == {CPU}
     assert torch.zeros(1).device == CPU  # nothing is left behind for others

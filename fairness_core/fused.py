@@ -1,0 +1,89 @@
+"""What dense layers do besides matrix products: on the processor the loops of kernels.py, elsewhere torch's formulas.
+
+h: activations (R, width, rows); weights (R, out, in); biases (R, width).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fairness_core import kernels
+
+FEW = 4  # inputs or outputs for which a loop over rows beats a matrix product
+_relu_backward = torch.ops.aten.threshold_backward.grad_input
+
+
+def compiled(t: Tensor) -> bool:
+    """Do compiled loops serve this tensor?"""
+    return t.device.type == "cpu" and t.dtype in (torch.float32, torch.float64)
+
+
+def add_relu_(h: Tensor, bias: Tensor) -> Tensor:
+    """max(h + bias, 0), in place."""
+    if compiled(h):
+        kernels.add_relu(_array(h), _array(bias))
+        return h
+    return h.add_(bias.unsqueeze(2)).relu_()
+
+
+def relu_backward_(g: Tensor, h: Tensor) -> Tensor:
+    """g = g where h > 0, else 0, in place; returns its sum over rows, the gradient of the bias."""
+    if compiled(h):
+        g_bias = g.new_empty(g.shape[:2])
+        kernels.relu_backward(_array(g), _array(h), _array(g_bias))
+        return g_bias
+    return _relu_backward(g, h, 0, grad_input=g).sum(2)  # type: ignore[no-any-return]
+
+
+def head(h: Tensor, bias: Tensor, weight: Tensor, head_bias: Tensor) -> Tensor:
+    """h = max(h + bias, 0), in place; returns weight h + head_bias, (R, few, rows)."""
+    if compiled(h):
+        out = weight.new_empty(*weight.shape[:2], h.shape[2])
+        kernels.head_forward(*map(_array, (h, bias, weight, head_bias, out)))
+        return out
+    return torch.baddbmm(head_bias.unsqueeze(2), weight, add_relu_(h, bias))
+
+
+def head_backward(g: Tensor, h: Tensor, weight: Tensor, out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """From g (R, few, rows) the gradients of `head`: into `out`, shaped as h, that of what h was before the bias;
+    returned, those of the bias, the weight and its bias."""
+    if compiled(h):
+        g_bias, g_weight, g_head_bias = g.new_empty(h.shape[:2]), torch.empty_like(weight), g.new_empty(g.shape[:2])
+        kernels.head_backward(*map(_array, (g, h, weight, out, g_bias, g_weight, g_head_bias)))
+        return g_bias, g_weight, g_head_bias
+    g_weight = torch.bmm(g, h.transpose(1, 2))
+    torch.bmm(weight.transpose(1, 2), g, out=out)
+    return relu_backward_(out, h), g_weight, g.sum(2)
+
+
+def narrow(x: Tensor, last: Tensor) -> bool:
+    """Does `Narrow` serve rows x in a network of one hidden layer, whose weights to the output are `last`?"""
+    own = x.dim() == 3 and len(x) == len(last)
+    return own and max(x.shape[1], last.shape[1]) <= FEW and compiled(x)
+
+
+class Narrow(torch.autograd.Function):
+    """w2 max(w1 x + b1, 0) + b2 with few inputs and few outputs, (R, few, rows): what an adversary on the prediction
+    is."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Tensor:
+        x = x.contiguous()
+        out = x.new_empty(*w2.shape[:2], x.shape[2])
+        kernels.narrow_forward(*map(_array, (x, w1, b1, w2, b2, out)))
+        ctx.save_for_backward(x, w1, b1, w2, b2)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
+        saved: tuple[Tensor, ...] = ctx.saved_tensors
+        found = tuple(map(torch.empty_like, saved))
+        kernels.narrow_backward(*map(_array, (g.contiguous(), *saved[:-1], *found)))
+        return found
+
+
+def _array(t: Tensor) -> kernels.Array:
+    return t.detach().numpy()

@@ -1,0 +1,101 @@
+"""The compiled loops equal torch's formulas, and keep NaN."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from fairness_core import fused
+from fairness_core.dense import Layer, chain
+
+FLOATS = [(torch.float64, 1e-12), (torch.float32, 1e-5)]
+
+
+def numbers(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64).to(dtype)
+
+
+def both_ways(monkeypatch: pytest.MonkeyPatch, run: Callable[[], tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
+    """What `run` returns with compiled loops and with torch's formulas, from the same random numbers."""
+    found = []
+    for compiled in (True, False):
+        torch.manual_seed(0)
+        with monkeypatch.context() as patch:
+            if not compiled:
+                patch.setattr(fused, "compiled", lambda t: False)
+            found.append(run())
+    return found
+
+
+def same(found: list[tuple[Tensor, ...]], tolerance: float) -> bool:
+    pairs = zip(*found, strict=True)
+    return all(a.dtype == b.dtype and torch.allclose(a, b, rtol=tolerance, atol=tolerance) for a, b in pairs)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), FLOATS)
+def test_hidden_layers(dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> tuple[Tensor, ...]:
+        h = fused.add_relu_(numbers(2, 5, 33, dtype=dtype), numbers(2, 5, dtype=dtype))
+        g = numbers(2, 5, 33, dtype=dtype)
+        g_bias = fused.relu_backward_(g, h)
+        return h, g, g_bias
+
+    found = both_ways(monkeypatch, run)
+    h, g, _ = found[0]
+    assert ((h == 0) == (g == 0)).all()
+    assert 0.2 < (h == 0).double().mean() < 0.8
+    assert same(found, tolerance * 10)  # g_bias is a sum of 33
+
+
+@pytest.mark.parametrize("few", [1, 3])
+@pytest.mark.parametrize(("dtype", "tolerance"), FLOATS)
+def test_heads(dtype: torch.dtype, tolerance: float, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> tuple[Tensor, ...]:
+        h, weight = numbers(2, 5, 33, dtype=dtype), numbers(2, few, 5, dtype=dtype)
+        answer = fused.head(h, numbers(2, 5, dtype=dtype), weight, numbers(2, few, dtype=dtype))
+        below = torch.empty_like(h)
+        return answer, h, below, *fused.head_backward(numbers(2, few, 33, dtype=dtype), h, weight, below)
+
+    assert same(both_ways(monkeypatch, run), tolerance * 10)
+
+
+@pytest.mark.parametrize("sizes", [(6, 5, 4, 1), (6, 5, 3), (6, 5, 9), (6, 2), (1, 5, 1), (3, 7, 2), (1, 1)])
+def test_whole_chains(sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and all gradients, of networks with few outputs, with many, without hidden layers, and narrow ones."""
+
+    def run(last_relu: bool = False) -> tuple[Tensor, ...]:
+        x = numbers(2, sizes[0], 33, dtype=torch.float32).requires_grad_()
+        layers = [
+            Layer(
+                numbers(2, b, a, dtype=torch.float32).requires_grad_(),
+                numbers(2, b, dtype=torch.float32).requires_grad_(),
+                i < len(sizes) - 2 or last_relu,
+            )
+            for i, (a, b) in enumerate(pairwise(sizes))
+        ]
+        leaves = [x, *(t for layer in layers for t in layer[:2])]
+        out = chain(x, layers, [])
+        return out, *torch.autograd.grad((out * numbers(*out.shape, dtype=torch.float32)).sum(), leaves)
+
+    assert same(both_ways(monkeypatch, run), 1e-4)
+    assert same(both_ways(monkeypatch, lambda: run(last_relu=True)), 1e-4)
+
+
+def test_narrow_networks_pass_finite_differences() -> None:
+    torch.manual_seed(1)
+    shapes = [(2, 3, 6), (2, 4, 3), (2, 4), (2, 2, 4), (2, 2)]
+    leaves = tuple(numbers(*shape).requires_grad_() for shape in shapes)
+    assert torch.autograd.gradcheck(fused.Narrow.apply, leaves)
+
+
+@pytest.mark.parametrize("sizes", [(6, 5, 1), (1, 5, 1)])
+def test_nan_is_not_lost(sizes: tuple[int, ...]) -> None:
+    x = numbers(1, sizes[0], 8, dtype=torch.float32)
+    x[0, 0, 3] = torch.nan
+    layers = [Layer(torch.ones(1, b, a, requires_grad=True), torch.ones(1, b), b != 1) for a, b in pairwise(sizes)]
+    out = chain(x, layers, [])
+    assert torch.isnan(out[0, 0]).tolist() == [n == 3 for n in range(8)]
+    out.sum().backward()
+    assert torch.isnan(layers[0].weight.grad[:, :, 0]).all()  # type: ignore[index]
