@@ -20,6 +20,7 @@ from fairness_core import palette
 GRID = "rgba(128,138,150,0.22)"
 FONT = {"family": "Source Sans, Source Sans Pro, system-ui, sans-serif", "size": 13, "color": palette.INK}
 SEED_ALPHA = 0.28
+NAMES_WIDTH, NAME_HEIGHT = 348, 15  # pixels: of a row of names above curves
 
 
 def rgba(colour: str, alpha: float) -> str:
@@ -315,20 +316,22 @@ def training_curves(
     ]
     panels = [panel for panel in panels if panel[1]]
     figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.09)
-    number = 0
+    number, top = 0, 24
     for row, (title, lines, shape) in enumerate(panels, 1):
-        shift = 0.0
-        for column, name in lines.items():
+        places = _side_by_side(list(lines.values()))
+        for (column, name), (shift, above) in zip(lines.items(), places, strict=True):
             colour = palette.UNTREATED if column == "chance" else colours[number % len(colours)]
             _draw_curve(figure, curves, column, name, colour, palette.method_dash(number), row)
             figure.add_annotation(
                 text=name, xref="paper", yref=f"y{row if row > 1 else ''} domain", x=0, y=1, xanchor="left",
-                yanchor="bottom", xshift=shift, showarrow=False, font={"size": 12, "color": colour},
+                yanchor="bottom", xshift=shift, yshift=NAME_HEIGHT * above, showarrow=False,
+                font={"size": 12, "color": colour},
             )  # fmt: skip
-            shift += 6.6 * len(name) + 16  # a name's width in pixels, near enough
             number += 1
+        if row == 1:
+            top = 24 + NAME_HEIGHT * max((above for _, above in places), default=0)
         figure.update_yaxes(title_text=title, tickformat=shape, row=row, col=1)
-    figure.update_layout(base_layout(hovermode="x unified", margin={"l": 56, "r": 16, "t": 24, "b": 40}))
+    figure.update_layout(base_layout(hovermode="x unified", margin={"l": 56, "r": 16, "t": top, "b": 40}))
     figure.update_xaxes(gridcolor=GRID, zeroline=False, showspikes=True, spikethickness=1, spikecolor=GRID)
     figure.update_xaxes(range=[0, of] if of else None)
     figure.update_yaxes(gridcolor=GRID, zeroline=False, rangemode="tozero", nticks=5)
@@ -337,6 +340,19 @@ def training_curves(
         figure.update_xaxes(range=[0, 1], showticklabels=False)
         figure.update_yaxes(range=[0, 1], showticklabels=False)
     return figure
+
+
+def _side_by_side(names: Sequence[str]) -> list[tuple[float, int]]:
+    """Where the names of a panel's lines stand above it: pixels from the left, rows up. They fill rows from the top
+    one, none wider than the narrowest chart that a page shows."""
+    places, shift, row = [], 0.0, 0
+    for name in names:
+        width = 5.6 * len(name)  # in pixels, near enough
+        if shift and shift + width > NAMES_WIDTH:
+            shift, row = 0.0, row + 1
+        places.append((shift, row))
+        shift += width + 14
+    return [(shift, row - mine) for shift, mine in places]
 
 
 def _draw_curve(

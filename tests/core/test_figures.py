@@ -158,6 +158,26 @@ def test_training_curves_share_their_steps_and_draw_nothing_for_what_is_missing(
     assert figure.layout.xaxis.matches == "x2"
 
 
+def test_names_of_many_lines_take_a_second_row_and_the_margin_grows_with_them():
+    names = [
+        "artificial bias",
+        "teacher odds clean",
+        "teacher odds cancelling",
+        "teacher odds reinforcing",
+        "agreement",
+    ]
+    curves = pd.DataFrame({"step": [1], "loss": [0.7], "gap": [0.1], **{name: [0.5] for name in names}})
+    lines = {name: name for name in names}
+    figure = figures.training_curves(curves, losses={"loss": "loss"}, biases={"gap": "gap"}, gauges=lines)
+    placed = {a.text: (a.xshift, a.yshift) for a in figure.layout.annotations}
+    assert [placed[name][1] for name in names] == [15, 15, 15, 0, 0]
+    assert placed[names[0]][0] == placed[names[3]][0] == 0
+    assert 0 < placed[names[1]][0] < placed[names[2]][0] < 348 - 5 * len(names[2])
+    assert figure.layout.margin.t == 24
+    above = figures.training_curves(curves, losses=lines, biases={"gap": "gap"})
+    assert above.layout.margin.t == 39
+
+
 def test_the_losses_of_an_autoencoder_have_a_panel_of_their_own_in_nats():
     curves = pd.DataFrame({"step": [1, 2], "loss": [np.nan, 0.5], "gap": [np.nan, 0.2], "vae_kl": [3.0, np.nan]})
     figure = figures.training_curves(curves, losses={"loss": "loss"}, biases={"gap": "gap"}, coding={"vae_kl": "kl"})
