@@ -3,7 +3,7 @@
 Both sides: Adult/sex with the same encoded rows, a 64-64 ReLU network, a 64-neuron adversary on its output
 (demographic parity), Adam from 1e-3, 10 epochs of batches of 256, CPU. Ours trains all 21 λ x 5 seeds in one pass, and
 its learning rate falls to 0: without that the gaps of seeds lie 2 points apart at strong λ, so that their mean cannot
-get below that (seen on validation). For the same reason the adversary of the fronts takes 3 steps for one of the model;
+get below that (seen on validation). For the same reason the adversary of the fronts takes 4 steps for one of the model;
 the sweep that is timed takes one, as Fairlearn does. Fairlearn (torch back end) trains one model per α and seed. The
 strengths mean different things, so fronts are compared by what they reach: for each Fairlearn α, our λ is the one of
 best mean accuracy among those whose mean demographic parity difference is no larger, chosen on the validation split;
@@ -33,8 +33,8 @@ from fairness_core.config import RunConfig, resolve
 from fairness_core.datasets import Dataset, load
 from fairness_core.experiment import cores, fit
 
-GRID = (0, 0.1, 0.3, 0.5, 0.7, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 14, 20, 25, 30, 40, 50)
-FOLLOWING = 3  # the adversary's steps for one of the model, of the fronts
+GRID = (0, 0.1, 0.3, 0.5, 0.7, 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 20, 30, 40, 50, 70, 100)
+FOLLOWING = 4  # the adversary's steps for one of the model, of the fronts
 ALPHAS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 DP = "demographic_parity_difference"
 Confusions = dict[str, np.ndarray]
