@@ -91,6 +91,16 @@ def head_backward(
             g_bias[r, j] = total
 
 
+@njit(inline="always")
+def _weigh(x: Array, weight: Array, bias: Any, h: Array) -> None:
+    """h (rows,) = weight (few,) x (few, rows) + bias."""
+    h[:] = bias
+    for i in range(x.shape[0]):
+        w, own = weight[i], x[i]
+        for n in range(h.size):
+            h[n] += w * own[n]
+
+
 @compiled
 def narrow_forward(x: Array, w1: Array, b1: Array, w2: Array, b2: Array, out: Array) -> None:
     """out (R, few, rows) = w2 max(w1 x + b1, 0) + b2, of x (R, few, rows); what is between is never stored."""
@@ -99,11 +109,7 @@ def narrow_forward(x: Array, w1: Array, b1: Array, w2: Array, b2: Array, out: Ar
         for o in range(out.shape[1]):
             out[r, o, :] = b2[r, o]
         for j in range(b1.shape[1]):
-            h[:] = b1[r, j]
-            for i in range(x.shape[1]):
-                w, own = w1[r, j, i], x[r, i]
-                for n in range(h.size):
-                    h[n] += w * own[n]
+            _weigh(x[r], w1[r, j], b1[r, j], h)
             for o in range(out.shape[1]):
                 w, answer = w2[r, o, j], out[r, o]
                 for n in range(h.size):
@@ -121,11 +127,7 @@ def narrow_backward(
         for o in range(g.shape[1]):
             g_b2[r, o] = g[r, o].sum()
         for j in range(b1.shape[1]):
-            h[:] = b1[r, j]
-            for i in range(x.shape[1]):
-                w, own = w1[r, j, i], x[r, i]
-                for n in range(h.size):
-                    h[n] += w * own[n]
+            _weigh(x[r], w1[r, j], b1[r, j], h)
             g_h[:] = zero
             for o in range(g.shape[1]):
                 w, incoming, along = w2[r, o, j], g[r, o], zero
