@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from fairness_core import fused
 
@@ -111,6 +112,7 @@ class _Chain(torch.autograd.Function):
         return given[-1]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         x, out, *weights = ctx.saved_tensors
         inputs: list[Tensor] = [x, *ctx.hidden]

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from fairness_core import kernels
 
@@ -78,6 +79,7 @@ class Narrow(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
         saved: tuple[Tensor, ...] = ctx.saved_tensors
         found = tuple(map(torch.empty_like, saved))

@@ -91,6 +91,15 @@ def test_narrow_networks_pass_finite_differences() -> None:
 
 
 @pytest.mark.parametrize("sizes", [(6, 5, 1), (1, 5, 1)])
+def test_second_derivatives_are_refused_rather_than_wrong(sizes: tuple[int, ...]) -> None:
+    x = numbers(1, sizes[0], 8).requires_grad_()
+    layers = [Layer(numbers(1, b, a), numbers(1, b), b != 1) for a, b in pairwise(sizes)]
+    (g,) = torch.autograd.grad(chain(x, layers, []).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        g.sum().backward()
+
+
+@pytest.mark.parametrize("sizes", [(6, 5, 1), (1, 5, 1)])
 def test_nan_is_not_lost(sizes: tuple[int, ...]) -> None:
     x = numbers(1, sizes[0], 8, dtype=torch.float32)
     x[0, 0, 3] = torch.nan
