@@ -224,7 +224,7 @@ def _frontier_layout(
     else:
         x_range, y_range = _room(drawn["gap"], zero=True), _room(drawn["gain"])
         layout["margin"] |= {"l": 66}
-    form = ".0%" if shares else None
+    form = ".1~%" if shares else None  # a narrow range has ticks between whole percents
     layout["xaxis"] |= {
         "title": {"text": gap_title, "standoff": 8, "font": {"size": 13}},
         "range": x_range,
