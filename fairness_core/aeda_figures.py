@@ -18,7 +18,7 @@ from plotly.subplots import make_subplots
 
 from fairness_core import palette
 from fairness_core.data_figures import LETTER, axis_title, cut, error_bars, names_axis
-from fairness_core.figures import GRID, axis_range, base_layout, plain, rgba
+from fairness_core.figures import GRID, PERCENT, axis_range, base_layout, plain, rgba
 
 APART = 15.0  # pixels between the names of two lines
 LEAST_FILLED = 0.5  # attack success under which twins are little more than copies
@@ -59,7 +59,7 @@ def over_epochs(
     _draw_lines(figure, curves, column, name, ".1%" if share else ".3f")
     known = curves[column].dropna().to_numpy(dtype=float)
     top = TOP if share else axis_range([0.0, *known], step=0.2)[1]
-    figure.update_yaxes(title=axis_title(name), range=[0, top], tickformat=".0%" if share else None, nticks=6)
+    figure.update_yaxes(title=axis_title(name), range=[0, top], tickformat=PERCENT if share else None, nticks=6)
     _finish(figure, curves, (first, last))
     marks = {}
     if np.isfinite(chance):

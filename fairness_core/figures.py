@@ -20,6 +20,7 @@ from fairness_core import palette
 GRID = "rgba(128,138,150,0.22)"
 FONT = {"family": "Source Sans, Source Sans Pro, system-ui, sans-serif", "size": 13, "color": palette.INK}
 SEED_ALPHA = 0.28
+PERCENT = ".1~%"  # of axes that follow their data: a narrow range has ticks between whole percents
 NAMES_WIDTH, NAME_HEIGHT = 348, 15  # pixels: of a row of names above curves
 
 
@@ -224,7 +225,7 @@ def _frontier_layout(
     else:
         x_range, y_range = _room(drawn["gap"], zero=True), _room(drawn["gain"])
         layout["margin"] |= {"l": 66}
-    form = ".1~%" if shares else None  # a narrow range has ticks between whole percents
+    form = PERCENT if shares else None
     layout["xaxis"] |= {
         "title": {"text": gap_title, "standoff": 8, "font": {"size": 13}},
         "range": x_range,
@@ -311,8 +312,8 @@ def training_curves(
     panels = [
         ("nats", coding or {}, None),
         ("loss", losses, None),
-        (unit or "gap", biases, None if unit else ".0%"),
-        ("gauge", gauges or {}, ".0%"),
+        (unit or "gap", biases, None if unit else PERCENT),
+        ("gauge", gauges or {}, PERCENT),
     ]
     panels = [panel for panel in panels if panel[1]]
     figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.09)

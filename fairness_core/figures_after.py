@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from fairness_core import palette
 from fairness_core.data_figures import axis_title, error_bars, left_margin, names_axis
-from fairness_core.figures import BETTER, GRID, axis_range, base_layout, plain, rgba
+from fairness_core.figures import BETTER, GRID, PERCENT, axis_range, base_layout, plain, rgba
 
 PALE = 0.3
 SEEN = 0.55  # opacity of a trial that was not kept
@@ -126,7 +126,7 @@ def weights_moved(table: pd.DataFrame, *, colour: str) -> go.Figure:
     left = names_axis(figure, names) if names else left_margin(names)[0]
     figure.update_layout(margin={"l": left, "r": 58, "t": 4, "b": 46})
     figure.update_xaxes(
-        title=axis_title("length of the change / length of the weights"), tickformat=".0%", nticks=6,
+        title=axis_title("length of the change / length of the weights"), tickformat=PERCENT, nticks=6,
         range=[0, 1.05 * max(float(np.nanmax(moved, initial=0.0)), 1e-3)],
     )  # fmt: skip
     return figure
@@ -162,8 +162,8 @@ def trials(points: pd.DataFrame, *, epsilon: float, gap_title: str, colour: str,
         inside = own["gap"].between(*x_range) & own["gain"].between(*y_range)
         _mark(figure, own[inside], kind, name, mark, middle=sum(x_range) / 2)
     layout = base_layout(hovermode="closest", margin={"l": 56, "r": 16, "t": 26, "b": 44})
-    layout["xaxis"] |= {"title": axis_title(gap_title), "range": list(x_range), "tickformat": ".0%"}
-    layout["yaxis"] |= {"title": axis_title("balanced accuracy ρ"), "tickformat": ".0%",
+    layout["xaxis"] |= {"title": axis_title(gap_title), "range": list(x_range), "tickformat": PERCENT}
+    layout["yaxis"] |= {"title": axis_title("balanced accuracy ρ"), "tickformat": PERCENT,
                         "range": list(y_range)}  # fmt: skip
     layout["shapes"] = [_band(epsilon)]
     figure.update_layout(layout)
@@ -263,7 +263,7 @@ def search(
             x=step, y=curves[best].to_numpy(dtype=float), mode="lines", meta=best, row=row, col=1, name="best so far",
             line={"color": colour, "width": 2, "shape": "hv"}, hovertemplate="%{y:.1%}",
         )  # fmt: skip
-        figure.update_yaxes(title=axis_title(title), tickformat=".0%", row=row, col=1)
+        figure.update_yaxes(title=axis_title(title), tickformat=PERCENT, row=row, col=1)
     figure.add_hline(y=epsilon, row=2, col=1, line={"color": palette.FEASIBLE, "dash": "dot", "width": 1.5})
     _draw_gauges(figure, curves, gauges)
     figure.update_layout(base_layout(hovermode="x unified", margin={"l": 62, "r": 16, "t": 24, "b": 40}))

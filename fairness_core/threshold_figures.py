@@ -16,7 +16,7 @@ from plotly.subplots import make_subplots
 
 from fairness_core import palette
 from fairness_core.data_figures import axis_title
-from fairness_core.figures import GRID, base_layout, plain, rgba
+from fairness_core.figures import GRID, PERCENT, base_layout, plain, rgba
 
 MARGIN = {"l": 56, "r": 18, "t": 26, "b": 44}  # the sliders under a chart are aligned with these
 ROOM = 480  # pixels for names over a chart
@@ -44,7 +44,7 @@ def score_densities(bars: pd.DataFrame) -> go.Figure:
     share = np.stack([_column(own["share"]) for _, own in bars.groupby("group", sort=False)])  # (G, bins)
     top = _room(share)
     figure.update_xaxes(title=axis_title("score: the model's probability of the favourable class"), range=[0, 1])
-    figure.update_yaxes(title=axis_title("share of the group"), tickformat=".0%", range=[0, top], nticks=5)
+    figure.update_yaxes(title=axis_title("share of the group"), tickformat=PERCENT, range=[0, top], nticks=5)
     _name_lines(figure, names)
     _tell_cut_off(figure, share, top, names)
     return figure
@@ -119,7 +119,7 @@ def threshold_curves(table: pd.DataFrame) -> go.Figure:
         for row in (1, 2):
             _hatch(figure, start, end, row)
     figure.update_xaxes(gridcolor=GRID, zeroline=False, range=[0, 1])
-    figure.update_yaxes(gridcolor=GRID, zeroline=False, tickformat=".0%", nticks=5)
+    figure.update_yaxes(gridcolor=GRID, zeroline=False, tickformat=PERCENT, nticks=5)
     figure.update_xaxes(title=axis_title("threshold τ, one for everybody"), row=2, col=1)
     figure.update_yaxes(title=axis_title("ρ"), range=[0.45, _round_up(table["rho_high"])], row=1, col=1)
     figure.update_yaxes(title=axis_title("μ"), range=gap_range(table), row=2, col=1, zeroline=True, zerolinecolor=GRID)

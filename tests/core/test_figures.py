@@ -174,6 +174,7 @@ def test_names_of_many_lines_take_a_second_row_and_the_margin_grows_with_them():
     assert placed[names[0]][0] == placed[names[3]][0] == 0
     assert 0 < placed[names[1]][0] < placed[names[2]][0] < 348 - 5 * len(names[2])
     assert figure.layout.margin.t == 24
+    assert figure.layout.yaxis2.tickformat == figure.layout.yaxis3.tickformat == figures.PERCENT == ".1~%"
     above = figures.training_curves(curves, losses=lines, biases={"gap": "gap"})
     assert above.layout.margin.t == 39
 
