@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     table = command("reproduce", commands.reproduce)
     table.add_argument("table", metavar="TABLE")
     table.add_argument("--quick", action="store_true", help="fewer seeds")
+    table.add_argument("--only", default="", metavar="TEXT", help="only lines whose name contains this")
     _device_option(table)
 
     serve = command("runner", commands.run_runner)

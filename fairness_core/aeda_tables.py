@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -52,22 +52,25 @@ class Row:
 
 SLOW: dict[str, Option] = {"epochs": 4, "lr": 5e-4, "lr_decay": "linear"}
 ONE: dict[str, Option] = {**SLOW, "epochs": 1}
+PLAIN: dict[str, Option] = {"tint": 0.0}  # the attack of the paper
 ROWS = {
     "Original": Row("erm", paper=(55.62, 7.84)),
     "Undersampling": Row("undersampling"),
     "Reweighing": Row("reweighing"),
     "Adversarial (GRL)": Row("adversarial_grl", paper=(89.93, 1.37)),
     "CycleGAN": Row("cyclegan", paper=(65.23, 5.42)),
-    "AEDA pre": Row("aeda", {"variant": "pre"}, paper=(64.53, 5.89)),
-    "AEDA once": Row("aeda", {"variant": "once", "warmup": 1, "refresh": 1}),
-    "AEDA online": Row("aeda", {"variant": "online"}, ONE, (80.57, 3.20)),
-    "AEDA robust": Row("aeda", {"variant": "robust"}, SLOW, (91.80, 0.53)),
+    "AEDA pre": Row("aeda", {"variant": "pre", **PLAIN}, paper=(64.53, 5.89)),
+    "AEDA once": Row("aeda", {"variant": "once", "warmup": 1, "refresh": 1, **PLAIN}),
+    "AEDA online": Row("aeda", {"variant": "online", **PLAIN}, ONE, (80.57, 3.20)),
+    "AEDA robust": Row("aeda", {"variant": "robust", **PLAIN}, SLOW, (91.80, 0.53)),
+    "AEDA robust, tinted first": Row("aeda", {"variant": "robust"}, {**SLOW, "precision": "bfloat16"}, (91.80, 0.53)),
 }
 
 
-def aeda_table1(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
+def aeda_table1(quick: bool, data_dir: Path | str | None = None, only: str = "") -> dict[str, Any]:
     """Table 1, C-MNIST: bACC and bias_sum of every method on test, 5 seeds (quick: one, on the 5,000 digits that are
-    always here). "–" where a method has no answer, as in the paper."""
+    always here). "–" where a method has no answer, as in the paper. The last line, AEDA robust with an attack that
+    tints first, is ours."""
     start = time.perf_counter()
     dataset: dict[str, Option] = {"digits": "5000"} if quick else {}
     rows: list[dict[str, Any]] = [
@@ -76,7 +79,7 @@ def aeda_table1(quick: bool, data_dir: Path | str | None = None) -> dict[str, An
             "paper": _printed(row),
             "ours": _ours(name, row, dataset, range(1 if quick else SEEDS), data_dir),
         }
-        for name, row in ROWS.items()
+        for name, row in lines(ROWS, only).items()
     ]
     best = rows[-1]["ours"]
     return {
@@ -84,7 +87,7 @@ def aeda_table1(quick: bool, data_dir: Path | str | None = None) -> dict[str, An
         "unit": "bacc in percent, bias_sum in fractions (of 10); test split, 95 % t intervals over seeds",
         "network": f"small_cnn 32-64, 128 features, {devices.title()}",
         "rows": rows,
-        "metrics": {name: best[name]["mean"] for name in ("bacc", "bias_sum")},
+        "metrics": {name: best[name]["mean"] for name in ("bacc", "bias_sum") if name in best},
         "seconds": time.perf_counter() - start,
     }
 
@@ -143,6 +146,17 @@ def last_events(config: RunConfig, data_dir: Path | str | None) -> dict[str, Eve
     for events in fit([config], data_dir=data_dir, live=False):
         finals |= {event.stage: event for _, event in events}
     return finals
+
+
+T = TypeVar("T")
+
+
+def lines(known: Mapping[str, T], only: str) -> dict[str, T]:
+    """The lines of a table whose names contain `only`, in capitals or not; all when it is empty."""
+    found = {name: line for name, line in known.items() if only.lower() in name.lower()}
+    if not found:
+        raise UserError(f"No line of this table has {only!r} in its name; its lines are: {'; '.join(known)}.")
+    return found
 
 
 def say(text: str) -> None:

@@ -12,6 +12,7 @@ from fairness_core.datasets import Split
 
 SMALL = 32  # pixels; up to here the usual budget is that of digits, above it that of faces
 DIGITS, FACES = 0.4, 8 / 255  # of a pixel's range
+TINTED = 3 / 7  # of the steps
 AUTO = "auto"
 
 
@@ -54,8 +55,23 @@ def norm_control() -> Any:
     )
 
 
-def ball(train: Split, epsilon: float | str, steps: int, alpha: float | str, norm: str) -> Ball:
-    """What the four settings mean on these training rows."""
+def tint_control() -> Any:
+    return control(
+        AUTO,
+        0.0,
+        1.0,
+        unset=AUTO,
+        help="Share of the S steps, the first ones, that tint a picture: move each of its channels as a whole. Those "
+        "after them move pixels and get shorter. 0: none, as in the papers. auto: three of seven on pictures up to 32 "
+        "pixels (where balance_mode fills classes: none), none on larger ones. Tables cannot be tinted.",
+        group="advanced",
+    )
+
+
+def ball(
+    train: Split, epsilon: float | str, steps: int, alpha: float | str, norm: str, tint: float | str = 0.0
+) -> Ball:
+    """What the settings mean on these training rows."""
     pictures = train.x.ndim > 2
     norm = ("linf" if pictures else "l2") if norm == AUTO else norm
     if epsilon != AUTO:
@@ -66,4 +82,8 @@ def ball(train: Split, epsilon: float | str, steps: int, alpha: float | str, nor
     else:
         radius = probes.distance_of_means(train)
     step = 1.5 * radius / steps if alpha == AUTO else float(alpha)
-    return Ball(norm, radius, step, steps, *((0.0, 1.0) if pictures else (None, None)))
+    if not pictures:
+        return Ball(norm, radius, step, steps)
+    small = train.x.shape[-1] <= SMALL
+    share = (TINTED if small else 0.0) if tint == AUTO else float(tint)
+    return Ball(norm, radius, step, steps, 0.0, 1.0, round(share * steps))

@@ -2,11 +2,17 @@
 
 A targeted attack *descends* its loss. Networks are constants here (Stack.fixed): one backward pass per step, to the
 input alone.
+
+An attack may begin with steps that tint a picture, which the papers do not have: the gradient is averaged over each
+channel, so that a whole colour moves. Pixel by pixel it does not get there without leaving a grain behind, by which a
+network then tells moved pictures from others; after tinting the steps go pixel by pixel and get shorter, which hides
+it. Averaging the gradient over neighbours (Dong et al. 2019, Evading defenses by translation-invariant attacks) is the
+same idea at a smaller scale.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +20,7 @@ from torch import Tensor
 
 NORMS = ("linf", "l2")
 TINY = 1e-12
+TINTING, GRAINING = 1.5, 0.6  # in units of a step: every step that tints; the first after them, the last is near 0
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,8 @@ class Ball:
     """How far an input may be moved, and in what steps.
 
     norm: "linf" bounds every coordinate by `radius` and steps along the gradient's sign; "l2" bounds the length of the
-    whole change and steps along the gradient. low, high: what a coordinate may be (pixels: 0 and 1), or None.
+    whole change and steps along the gradient. low, high: what a coordinate may be (pixels: 0 and 1), or None. tint: how
+    many of the steps, the first ones, tint pictures.
     """
 
     norm: str
@@ -30,6 +38,15 @@ class Ball:
     steps: int
     low: float | None = None
     high: float | None = None
+    tint: int = 0
+
+    def way(self) -> Iterator[tuple[float, bool]]:
+        """Length of every step, and whether it tints."""
+        for _ in range(self.tint):
+            yield TINTING * self.step, True
+        rest = self.steps - self.tint
+        for k in range(rest):
+            yield (GRAINING * self.step * (1 - k / rest) if self.tint else self.step), False
 
 
 def perturb(losses: Callable[[Tensor], Tensor], x: Tensor, ball: Ball, start: Tensor | None = None) -> Tensor:
@@ -41,14 +58,17 @@ def perturb(losses: Callable[[Tensor], Tensor], x: Tensor, ball: Ball, start: Te
     linf = ball.norm == "linf"
     low, high = _box(x, ball) if linf else (None, None)
     moved = (x if start is None else start).detach()
-    for _ in range(ball.steps):
+    for length, tints in ball.way():
         moved = moved.detach().requires_grad_()
         (g,) = torch.autograd.grad(losses(moved).sum(), moved)
         moved = moved.detach()
+        if tints:
+            g = g.mean((-2, -1), keepdim=True)
         if linf:
-            moved = torch.clamp(moved.sub(g.sign_(), alpha=ball.step), low, high)
+            moved = torch.clamp(moved.sub(g.sign_(), alpha=length), low, high)
         else:
-            moved = _into_l2(moved - ball.step * g / (_lengths(g) + TINY), x, ball)
+            g = g.expand_as(moved)
+            moved = _into_l2(moved - length * g / (_lengths(g) + TINY), x, ball)
     return moved
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from fairness_core import calibration, catalogue, devices, metrics, regression, regression_noise
-from fairness_core.aeda_tables import say
+from fairness_core.aeda_tables import lines, say
 from fairness_core.config import Event, Option, Options, RunConfig, resolve
 from fairness_core.datasets import load
 from fairness_core.datasets.utkface import THREE_RACES, TWO_RACES
@@ -155,6 +155,10 @@ UTKFACE = {
         "utkface", {"target": "age group", "sensitive": "gender x race", "races": TWO_RACES, "size": 48}, {},
         (125.0, 140.0, 160.0), ("inverse",), "small_cnn", SMALL, FACES_16_BITS, COPIED, seeds=3, redrawn=True,
     ),
+    "UTKFace, gender by race (White or not), associated": Study(
+        "utkface", {"target": "gender", "sensitive": "race", "races": TWO_RACES, "association": 0.6, "size": 48}, {},
+        (75.0, 100.0, 125.0, 150.0), ("inverse",), "small_cnn", SMALL, FACES_16_BITS, COPIED, seeds=3, redrawn=True,
+    ),
     "UTKFace, race by age group": Study(
         "utkface", {"target": "race", "sensitive": "age", "size": 48}, {}, (100.0, 120.0, 150.0), ("inverse",),
         "small_cnn", SMALL, FACES_16_BITS, COPIED, seeds=3, redrawn=True,
@@ -181,20 +185,20 @@ def bade_celeba(quick: bool, data_dir: Path | str | None = None) -> dict[str, An
     return _table("bade-celeba", {"CelebA, Attractive by Male": CELEBA}, quick, data_dir)
 
 
-def bade_tabular(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
+def bade_tabular(quick: bool, data_dir: Path | str | None = None, only: str = "") -> dict[str, Any]:
     """Adult by sex and by race, MEPS by race; 5 seeds (quick: two)."""
-    return _table("bade-tabular", TABULAR, quick, data_dir)
+    return _table("bade-tabular", lines(TABULAR, only), quick, data_dir)
 
 
-def bade_utkface(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
+def bade_utkface(quick: bool, data_dir: Path | str | None = None, only: str = "") -> dict[str, Any]:
     """UTKFace: age group by gender and by race, race by age group, and, as our extension to more than two groups, age
     group by three races and by gender x race. Hours on a processor."""
-    return _table("bade-utkface", UTKFACE, quick, data_dir)
+    return _table("bade-utkface", lines(UTKFACE, only), quick, data_dir)
 
 
-def bade_regression(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
+def bade_regression(quick: bool, data_dir: Path | str | None = None, only: str = "") -> dict[str, Any]:
     """A number as target: crime by the share of Black residents, age by race. Ours; no source has figures."""
-    return _table("bade-regression", REGRESSION, quick, data_dir)
+    return _table("bade-regression", lines(REGRESSION, only), quick, data_dir)
 
 
 def bade_figure2(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:

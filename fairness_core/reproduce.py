@@ -17,7 +17,7 @@ from fairness_core.aeda_experiments import aeda_fig3
 from fairness_core.aeda_tables import aeda_table1
 from fairness_core.aif360_tables import aif360_adult
 from fairness_core.bade_tables import bade_celeba, bade_figure2, bade_regression, bade_tabular, bade_utkface
-from fairness_core.config import Event, Option, RunConfig, resolve
+from fairness_core.config import Event, Option, RunConfig, UserError, resolve
 from fairness_core.datasets import load
 from fairness_core.datasets.celeba import AEDA_TARGETS
 from fairness_core.dvge_tables import dvge_celeba, dvge_german
@@ -25,7 +25,7 @@ from fairness_core.experiment import fit
 from fairness_core.intra_tables import intra_table1, intra_tabular
 
 FFB_TRAINING = {"epochs": 100, "max_steps": 150, "batch_size": 1024, "lr": 1e-2, "lr_step": 50}
-Table = Callable[[bool, "Path | str | None"], dict[str, Any]]
+Table = Callable[..., dict[str, Any]]  # of quick, data_dir and, where it is in LINED, what its lines' names contain
 
 
 @dataclass(frozen=True)
@@ -175,3 +175,13 @@ TABLES: dict[str, Table] = {
     "intra-table1": intra_table1,
     "aif360-adult": aif360_adult,
 }
+LINED = ("aeda-table1", "aeda-table2", "bade-tabular", "bade-utkface", "bade-regression")  # take hours, line by line
+
+
+def run(table: str, quick: bool, data_dir: Path | str | None, only: str = "") -> dict[str, Any]:
+    """A table of TABLES, or those of its lines whose names contain `only`."""
+    if table not in TABLES:
+        raise UserError(f"There is no table {table!r}; choose one of {', '.join(TABLES)}.")
+    if only and table not in LINED:
+        raise UserError(f"--only chooses among the lines of {', '.join(LINED)}; {table} runs as a whole.")
+    return TABLES[table](quick, data_dir, *([only] if only else []))

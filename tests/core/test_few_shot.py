@@ -54,6 +54,14 @@ def begun(data: Dataset, **options: Any) -> tuple[AEDA, Job, Memory]:
     return method, made, made.learner.memory
 
 
+def test_what_fills_a_class_is_not_tinted_unless_somebody_wants_it() -> None:
+    x = RNG(0).integers(0, 256, (20, 3, 28, 28), dtype=np.uint8)
+    train_split = Split(x, np.arange(20) % 2, np.arange(20) // 10)
+    assert recipe().ball(train_split).tint == 0
+    assert recipe(tint=1.0).ball(train_split).tint == 7
+    assert dataclasses.replace(recipe(), balance_mode="flip_all").ball(train_split).tint == 3
+
+
 # ------------------------------------------------------------------------------------------------------------ the data
 
 

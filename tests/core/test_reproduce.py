@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fairness_core import aif360_tables, metrics, reproduce
+from fairness_core import aeda_tables, aif360_tables, metrics, reproduce
 from fairness_core.__main__ import main
-from fairness_core.config import Event
+from fairness_core.config import Event, RunConfig
 from fairness_core.datasets.celeba import AEDA_TARGETS
 from tests.pictures import write_celeba
 from tests.tiny import tiny_dataset
@@ -53,6 +53,32 @@ def test_an_unknown_table_is_one_sentence(capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().err
     assert "table-nope" in said
     assert "Traceback" not in said
+
+
+def test_lines_can_run_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    trained: list[str] = []
+
+    def last_events(config: RunConfig, data_dir: object) -> dict[str, Event]:
+        trained.append(config.method)
+        event = Event("test", 1, 1, {}, np.full((2, 10, 10), 5))
+        return {"validation": event, "test": event}
+
+    monkeypatch.setattr(aeda_tables, "last_events", last_events)
+    assert main(["reproduce", "aeda-table1", "--quick", "--only", "aeda ROBUST", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert [row["method"] for row in told["rows"]] == ["AEDA robust", "AEDA robust, tinted first"]
+    assert trained == ["aeda", "aeda"]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [("aeda-table1", "its lines are: Original;"), ("bade-celeba", "bade-celeba runs as a whole")],
+)
+def test_lines_that_are_not_there_are_one_sentence(table: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", table, "--only", "nothing"]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "Traceback" not in told
 
 
 @pytest.mark.full
