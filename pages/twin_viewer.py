@@ -28,6 +28,7 @@ GREY = 128  # of a difference picture: unchanged
 MOVED = 4  # columns of a table's row that are listed
 EDGE = 112  # pixels of a picture on the screen, at most
 SLIDER = 76  # pixels of its row, kept while there is one moment only
+LATEST = -1  # among the steps a slider stands at
 SHOWN = 12  # rows of an exhibit
 COARSE = 64  # pictures smaller than this keep their pixels visible
 
@@ -76,29 +77,29 @@ def moment(run: Run, epochs: Mapping[int, float]) -> int | None:
         state["explain:viewed"], state["explain:moved"] = run.id, int(asked) if asked.isdecimal() else None
         if asked and state["explain:moved"] not in epochs:
             st.query_params.pop("moment", None)
-    moved = state.get("explain:moved")
+    moved: int | None = state.get("explain:moved")
     with st.container(height=SLIDER, border=False, key="explain-when"):
         if len(steps) < 2:
             st.caption("A slider through all moments appears here with the second one.")
             return steps[0] if steps else None
-        shown = moved if moved in epochs else steps[-1]
-        if state.get("explain-moment") != shown:  # setting it anew for nothing would disturb whoever moves it
-            state["explain-moment"] = shown
-        _slider(run, epochs, behind=shown != steps[-1])
-    return shown
+        shown = moved if moved in steps[:-1] else None
+        _slider(run, epochs, LATEST if shown is None else shown)
+    return steps[-1] if shown is None else shown
 
 
-def _slider(run: Run, epochs: Mapping[int, float], *, behind: bool) -> None:
-    steps = list(epochs)
-    labels = dict(zip(steps, _labels(list(epochs.values())), strict=True))
+def _slider(run: Run, epochs: Mapping[int, float], position: int) -> None:
+    """Its last position stands for whatever moment is the newest: what a slow browser reports stays true when another
+    one comes, and nobody who follows the run seems to have moved it."""
+    key, steps = f"explain-moment-{run.id}", list(epochs)[:-1]
+    labels = {**dict(zip(steps, _labels(list(epochs.values())), strict=False)), LATEST: "latest"}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.select_slider(
-            "Moment (epoch)", steps, key="explain-moment", on_change=_moved, args=(steps,), width="stretch",
+            "Moment (epoch)", [*steps, LATEST], position, key=key, on_change=_moved, args=(key,), width="stretch",
             format_func=labels.__getitem__,
         )  # fmt: skip
-        if behind and run.status in ACTIVE:
+        if position != LATEST and run.status in ACTIVE:
             st.button("Follow the newest", key="explain-follow", icon=":material/last_page:", on_click=_follow,
-                      help="You look at an earlier moment; training has gone on since.")  # fmt: skip
+                      args=(key,), help="You look at an earlier moment; training has gone on since.")  # fmt: skip
 
 
 def _labels(epochs: Sequence[float]) -> list[str]:
@@ -110,16 +111,17 @@ def _labels(epochs: Sequence[float]) -> list[str]:
     return [f"{e:.2f} ({k})" for k, e in enumerate(epochs, 1)]
 
 
-def _moved(steps: list[int]) -> None:
-    chosen = int(st.session_state["explain-moment"])
-    if chosen == steps[-1]:
-        _follow()
+def _moved(key: str) -> None:
+    chosen = int(st.session_state[key])
+    if chosen == LATEST:
+        _follow(key)
         return
     st.session_state["explain:moved"] = chosen
     st.query_params["moment"] = str(chosen)
 
 
-def _follow() -> None:
+def _follow(key: str) -> None:
+    st.session_state[key] = LATEST
     st.session_state["explain:moved"] = None
     st.query_params.pop("moment", None)
 

@@ -73,6 +73,22 @@ def test_it_opens_from_train_follows_the_run_and_stays_where_the_slider_is_put(p
     expect(page.get_by_text("Stopped at step")).to_be_visible()
 
 
+def test_a_page_that_is_open_before_there_is_a_slider_follows_the_run(page, server, catalogue):
+    config = synthetic_twins.configured(catalogue, seed=33)
+    synthetic_twins.advance(server.store, config, 1)
+    page.goto(f"{server.url}/explain?run={config.id}")
+    expect(page.get_by_text("A slider through all moments appears here")).to_be_visible()
+    for n in (1, 2, 3):
+        before = first_twin(page)
+        report(server.store, config, n)
+        points(page, n + 1)
+        expect(page.get_by_test_id("stSliderThumbValue")).to_have_text("latest")
+        expect(page.locator(PICTURES).nth(1)).not_to_have_attribute("src", before)
+        expect(page).not_to_have_url(re.compile("moment="))
+    server.store.finish(config.id, "cancelled")
+    expect(page.get_by_text("Stopped at step")).to_be_visible()
+
+
 def test_a_real_run_is_explained_while_it_trains_and_ends_with_a_sentence(page, fresh, catalogue):
     config = resolve(
         catalogue, dataset="cmnist", method="aeda", seed=32, dataset_options={"digits": "5000"},
