@@ -142,6 +142,9 @@ FACES_16_BITS = {**FACES, **CALM, "precision": "bfloat16"}
 # where races are told apart, a teacher of half the student's length is weak, and its student errs more
 LONG: Options = {"teacher": 1.0}
 COPIED: Options = {**LONG, "student_init": "teacher"}
+# As published, races are nearly balanced between men and women, and a plain model's gaps are not of counts. So training
+# rows are taken away, as the benchmarks of debiasing do there (Hong and Yang, NeurIPS 2021: nine of ten pictures
+# aligned; a Cramer's V of 0.6 is eight of ten); validation and test stay as they are.
 UTKFACE = {
     "UTKFace, age group by race (White or not)": Study(
         "utkface", {"target": "age group", "sensitive": "race", "races": TWO_RACES, "size": 48}, {}, (100.0, 150.0),
@@ -157,7 +160,8 @@ UTKFACE = {
     ),
     "UTKFace, gender by race (White or not), associated": Study(
         "utkface", {"target": "gender", "sensitive": "race", "races": TWO_RACES, "association": 0.6, "size": 48}, {},
-        (75.0, 100.0, 125.0, 150.0), ("inverse",), "small_cnn", SMALL, FACES_16_BITS, COPIED, seeds=3, redrawn=True,
+        (75.0, 100.0, 125.0, 150.0), model="small_cnn", model_options=SMALL, training=FACES_16_BITS, method=COPIED,
+        seeds=3, redrawn=True,
     ),
     "UTKFace, race by age group": Study(
         "utkface", {"target": "race", "sensitive": "age", "size": 48}, {}, (100.0, 120.0, 150.0), ("inverse",),
@@ -191,8 +195,8 @@ def bade_tabular(quick: bool, data_dir: Path | str | None = None, only: str = ""
 
 
 def bade_utkface(quick: bool, data_dir: Path | str | None = None, only: str = "") -> dict[str, Any]:
-    """UTKFace: age group by gender and by race, race by age group, and, as our extension to more than two groups, age
-    group by three races and by gender x race. Hours on a processor."""
+    """UTKFace: age group by gender and by race, race by age group, gender by race where training associates them, and,
+    as our extension to more than two groups, age group by three races and by gender x race. Hours on a processor."""
     return _table("bade-utkface", lines(UTKFACE, only), quick, data_dir)
 
 
