@@ -20,7 +20,7 @@ from torch import Tensor
 
 NORMS = ("linf", "l2")
 TINY = 1e-12
-TINTING, GRAINING = 1.5, 0.6  # in units of a step: every step that tints; the first after them, the last is near 0
+TINTING, AFTER = 1.5, 0.6  # lengths in units of a step: of those that tint, and of the first one after them
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Ball:
             yield TINTING * self.step, True
         rest = self.steps - self.tint
         for k in range(rest):
-            yield (GRAINING * self.step * (1 - k / rest) if self.tint else self.step), False
+            yield (AFTER * self.step * (1 - k / rest) if self.tint else self.step), False
 
 
 def perturb(losses: Callable[[Tensor], Tensor], x: Tensor, ball: Ball, start: Tensor | None = None) -> Tensor:

@@ -142,9 +142,6 @@ FACES_16_BITS = {**FACES, **CALM, "precision": "bfloat16"}
 # where races are told apart, a teacher of half the student's length is weak, and its student errs more
 LONG: Options = {"teacher": 1.0}
 COPIED: Options = {**LONG, "student_init": "teacher"}
-# As published, races are nearly balanced between men and women, and a plain model's gaps are not of counts. So training
-# rows are taken away, as the benchmarks of debiasing do there (Hong and Yang, NeurIPS 2021: nine of ten pictures
-# aligned; a Cramer's V of 0.6 is eight of ten); validation and test stay as they are.
 UTKFACE = {
     "UTKFace, age group by race (White or not)": Study(
         "utkface", {"target": "age group", "sensitive": "race", "races": TWO_RACES, "size": 48}, {}, (100.0, 150.0),
@@ -158,6 +155,9 @@ UTKFACE = {
         "utkface", {"target": "age group", "sensitive": "gender x race", "races": TWO_RACES, "size": 48}, {},
         (125.0, 140.0, 160.0), ("inverse",), "small_cnn", SMALL, FACES_16_BITS, COPIED, seeds=3, redrawn=True,
     ),
+    # Races are nearly balanced between men and women, and a plain model's gaps are not of counts. So training rows are
+    # taken away, as the benchmarks of debiasing do there (Hong and Yang, NeurIPS 2021: nine of ten pictures aligned; a
+    # Cramer's V of 0.6 is about eight of ten); validation and test stay as they are.
     "UTKFace, gender by race (White or not), associated": Study(
         "utkface", {"target": "gender", "sensitive": "race", "races": TWO_RACES, "association": 0.6, "size": 48}, {},
         (75.0, 100.0, 125.0, 150.0), model="small_cnn", model_options=SMALL, training=FACES_16_BITS, method=COPIED,
