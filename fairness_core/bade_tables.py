@@ -160,8 +160,8 @@ UTKFACE = {
     # Cramer's V of 0.6 is about eight of ten); validation and test stay as they are.
     "UTKFace, gender by race (White or not), associated": Study(
         "utkface", {"target": "gender", "sensitive": "race", "races": TWO_RACES, "association": 0.6, "size": 48}, {},
-        (75.0, 100.0, 110.0, 125.0, 150.0), model="small_cnn", model_options=SMALL, training=FACES_16_BITS, method=COPIED,
-        seeds=3, redrawn=True,
+        (75.0, 100.0, 110.0, 125.0, 150.0), model="small_cnn", model_options=SMALL, training=FACES_16_BITS,
+        method=COPIED, seeds=3, redrawn=True,
     ),
     "UTKFace, race by age group": Study(
         "utkface", {"target": "race", "sensitive": "age", "size": 48}, {}, (100.0, 120.0, 150.0), ("inverse",),
