@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fairness_core import catalogue, devices, few_shot, metrics
-from fairness_core.aeda_tables import PLAIN, ROWS, SLOW, Row, judged, lines, say, spread, tell, tensor
+from fairness_core.aeda_tables import ROWS, SLOW, Row, judged, spread, tell, tensor
 from fairness_core.config import Event, Option, Options, RunConfig, UserError
 from fairness_core.datasets.celeba import AEDA_TARGETS
 from fairness_core.experiment import fit
+from fairness_core.table_lines import lines, say
 
 DRAWS = 400  # of a bootstrap
 
@@ -67,8 +69,8 @@ def _few(C: np.ndarray) -> dict[str, float]:
 COURSES = {
     "pre": ROWS["AEDA pre"],
     "once": ROWS["AEDA once"],
-    "online": Row("aeda", {"variant": "online", **PLAIN}),
-    "robust": Row("aeda", {"variant": "robust", **PLAIN}),
+    "online": replace(ROWS["AEDA online"], training={}),
+    "robust": replace(ROWS["AEDA robust"], training={}),
 }
 COURSE_TRAINING: Options = SLOW
 COURSE_QUICK: Options = {"epochs": 12}

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from fairness_core import catalogue, metrics
-from fairness_core.aeda_tables import last_events, say, spread
+from fairness_core.aeda_tables import last_events, spread
 from fairness_core.config import Option, Options, RunConfig, resolve
 from fairness_core.costs import SWITCHES
+from fairness_core.table_lines import say
 
 PAPER = dict(zip(SWITCHES, (5.7, 55.6, 89.1), strict=True))
 TITLES = dict(zip(SWITCHES, ("hard switch", "ADV switch", "ADV switch (robust)"), strict=True))

@@ -6,18 +6,18 @@ as the training pictures, plus 100 digits in both colours; never on test. They a
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from fairness_core import catalogue, devices, metrics
 from fairness_core.config import Event, Option, Options, RunConfig, UserError, resolve
 from fairness_core.experiment import fit
+from fairness_core.table_lines import lines, say
 
 MEASURES = ("bacc", "bias_sum", "bias_mean", "accuracy")
 SEEDS = 5
@@ -146,20 +146,3 @@ def last_events(config: RunConfig, data_dir: Path | str | None) -> dict[str, Eve
     for events in fit([config], data_dir=data_dir, live=False):
         finals |= {event.stage: event for _, event in events}
     return finals
-
-
-T = TypeVar("T")
-
-
-def lines(known: Mapping[str, T], only: str) -> dict[str, T]:
-    """The lines of a table whose names contain `only`, in capitals or not; all when it is empty."""
-    found = {name: line for name, line in known.items() if only.lower() in name.lower()}
-    if not found:
-        raise UserError(f"No line of this table has {only!r} in its name; its lines are: {'; '.join(known)}.")
-    return found
-
-
-def say(text: str) -> None:
-    """Progress, on stderr."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

@@ -69,9 +69,17 @@ def tint_control() -> Any:
 
 
 def ball(
-    train: Split, epsilon: float | str, steps: int, alpha: float | str, norm: str, tint: float | str = 0.0
+    train: Split,
+    epsilon: float | str,
+    steps: int,
+    alpha: float | str,
+    norm: str,
+    tint: float | str = 0.0,
+    *,
+    of_group: bool = True,
 ) -> Ball:
-    """What the settings mean on these training rows."""
+    """What the settings mean on these training rows. of_group: is it the group that an attack moves, which may be the
+    colour of a picture, and not the class?"""
     pictures = train.x.ndim > 2
     norm = ("linf" if pictures else "l2") if norm == AUTO else norm
     if epsilon != AUTO:
@@ -85,5 +93,5 @@ def ball(
     if not pictures:
         return Ball(norm, radius, step, steps)
     small = train.x.shape[-1] <= SMALL
-    share = (TINTED if small else 0.0) if tint == AUTO else float(tint)
+    share = (TINTED if small and of_group else 0.0) if tint == AUTO else float(tint)
     return Ball(norm, radius, step, steps, 0.0, 1.0, round(share * steps))

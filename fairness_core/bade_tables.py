@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 
 from fairness_core import calibration, catalogue, devices, metrics, regression, regression_noise
-from fairness_core.aeda_tables import lines, say
 from fairness_core.config import Event, Option, Options, RunConfig, resolve
 from fairness_core.datasets import load
 from fairness_core.datasets.utkface import THREE_RACES, TWO_RACES
 from fairness_core.experiment import fit
+from fairness_core.table_lines import lines, say
 
 RATES = tuple(map(float, range(0, 101, 10)))
 SAID = ("artificial_bias", "teacher_odds_cancelling", "teacher_odds_clean", "agreement")

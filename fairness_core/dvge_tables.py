@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from fairness_core import catalogue, metrics
-from fairness_core.aeda_tables import say
 from fairness_core.codes import Coded
 from fairness_core.config import Budget, Event, Options, resolve
 from fairness_core.datasets import Dataset, load
@@ -26,6 +25,7 @@ from fairness_core.experiment import STACK_SIZE, fit
 from fairness_core.generators import ran
 from fairness_core.methods import METHODS, Latent
 from fairness_core.sweep import constant_classifier, hypervolume, pareto_mask
+from fairness_core.table_lines import say
 from fairness_core.training import Job, train
 
 ACCURACY, GAPS = "accuracy", ("demographic_parity_difference", "equal_opportunity_difference")

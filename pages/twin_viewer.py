@@ -91,7 +91,7 @@ def _slider(run: Run, epochs: Mapping[int, float], position: int) -> None:
     """Its last position stands for whatever moment is the newest: what a slow browser reports stays true when another
     one comes, and nobody who follows the run seems to have moved it."""
     key, steps = f"explain-moment-{run.id}", list(epochs)[:-1]
-    labels = {**dict(zip(steps, _labels(list(epochs.values())), strict=False)), LATEST: "latest"}
+    labels = {**dict(zip(steps, _labels([epochs[step] for step in steps]), strict=True)), LATEST: "latest"}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.select_slider(
             "Moment (epoch)", [*steps, LATEST], position, key=key, on_change=_moved, args=(key,), width="stretch",

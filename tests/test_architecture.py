@@ -24,7 +24,8 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         frozenset,
         (
             {"config", "palette", "processes", "balance", "costs", "trigger_law", "once", "generators", "kernels"},
-            {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "devices"} | {"fused"},
+            {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "devices"}
+            | {"fused", "table_lines"},
             {"models", "jobs", "intervals", "dense", "batches", "scores"},
             {"store", "metrics", "regression", "stack", "cyclegan"},
             {"optimizer", "outcomes", "figures", "audit", "evaluation", "associations", "health", "imbalance"}
@@ -68,6 +69,7 @@ TORCH_FREE = {
         "few_shot",
         "few_shot_figures",
         "latent_figures",
+        "table_lines",
     ),
 }
 FIGURES_MAY_IMPORT = {

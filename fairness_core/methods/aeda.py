@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from fairness_core import probes
 from fairness_core.attack_budget import (
-    AUTO,
     alpha_control,
     ball,
     epsilon_control,
@@ -183,8 +182,8 @@ class AEDA(InProcessing):
 
     def ball(self, train: Split) -> Ball:
         """How far a twin may lie from its row, on these rows."""
-        tint = 0.0 if self.tint == AUTO and self.balance_mode == FILL_CLASSES else self.tint  # a class is no colour
-        return ball(train, self.epsilon, self.steps, self.alpha, self.norm, tint)
+        of_group = self.balance_mode != FILL_CLASSES
+        return ball(train, self.epsilon, self.steps, self.alpha, self.norm, self.tint, of_group=of_group)
 
     def _aims(self, job: Job, generation: int) -> Tensor:
         """Whom the twins of every row are to pass for, (R, n, slots), drawn anew for each generation."""
