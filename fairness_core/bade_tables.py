@@ -149,12 +149,13 @@ def _faces(
     path: tuple[float, ...],
     law: str = "inverse",
     method: Options = COPIED,
+    seeds: int = 3,
     **options: Option,
 ) -> Study:
     """A study of UTKFace in classes; options: more about the data."""
     return Study(
         "utkface", {"target": target, "sensitive": sensitive, "size": 48, **options}, {}, path, (law,), "small_cnn",
-        SMALL, FACES, method, seeds=3, redrawn=True,
+        SMALL, FACES, method, seeds, redrawn=True,
     )  # fmt: skip
 
 
@@ -162,10 +163,11 @@ UP = (100.0, 200.0, 300.0)  # a network sees more of the group in a face than co
 UTKFACE = {
     "UTKFace, age group by gender": _faces("age group", "gender", UP, method={}),
     # Races are nearly balanced between men and women, and a plain model's gaps are not of counts. So training rows are
-    # taken away until nine of ten pictures are aligned (a Cramer's V of 0.8), as the benchmarks of debiasing do with
-    # this pair (Hong and Yang, NeurIPS 2021); validation and test stay as they are.
+    # taken away until eight of ten pictures are aligned (a Cramer's V of 0.6), as the benchmarks of debiasing do with
+    # this pair (Hong and Yang, NeurIPS 2021: nine of ten); validation and test stay as they are.
+    # Splits differ by half a point of EAcc, so there are six.
     "UTKFace, gender by race (White or not), associated": _faces(
-        "gender", "race", (75.0, 100.0, 125.0, 150.0), "exchanged", races=TWO_RACES, association=0.8
+        "gender", "race", (75.0, 100.0, 125.0, 150.0), "exchanged", seeds=6, races=TWO_RACES, association=0.6
     ),
     "UTKFace, age group by race (White or not)": _faces(
         "age group", "race", (100.0, 120.0, 150.0), "exchanged", races=TWO_RACES
