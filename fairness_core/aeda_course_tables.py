@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fairness_core import catalogue, devices, few_shot, metrics
-from fairness_core.aeda_tables import ROWS, SLOW_16_BITS, Row, judged, spread, tell, tensor
+from fairness_core.aeda_tables import ROWS, SLOW_SHORT, Row, judged, spread, tell, tensor
 from fairness_core.config import Event, Option, Options, RunConfig, UserError
 from fairness_core.datasets.celeba import AEDA_TARGETS
 from fairness_core.experiment import fit
@@ -72,7 +72,7 @@ COURSES = {
     "online": replace(ROWS["AEDA online"], training={}),
     "robust": replace(ROWS["AEDA robust"], training={}),
 }
-COURSE_TRAINING: Options = SLOW_16_BITS
+COURSE_TRAINING: Options = SLOW_SHORT
 COURSE_QUICK: Options = {"epochs": 12}
 COURSE_NETWORK_QUICK: Options = {"channels": "16-32", "width": 64}
 

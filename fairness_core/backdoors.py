@@ -7,7 +7,7 @@ that adds to its own group's bias, or that takes it away.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -59,13 +59,23 @@ def views(s: Tensor, n_triggers: int) -> list[Tensor]:
     return [torch.full_like(s, NONE), *every, (s + 1) % n_triggers, s]
 
 
-def counted(net: Net, trigger: Trigger, batch: Batch, data: Dataset, scale: Scale, replicas: int) -> NDArray[Any]:
-    """What `net` makes of a batch in every view: `count`ed, (R, views, ...)."""
-    found = [
-        count(net(trigger.stamp(batch.x, k.expand(replicas, -1))), batch, data, scale)
-        for k in views(batch.s, trigger.n)
-    ]
-    return np.stack(found, 1)
+def under_each(net: Net, trigger: Trigger, batch: Batch, replicas: int, *, control: bool = False) -> Tensor:
+    """What `net` says of all rows without a trigger and under every one, (1 + triggers, R, outputs, rows); control:
+    under the mark that no training row had, too."""
+    marks = range(NONE, trigger.n + control)
+    return torch.stack([net(trigger.stamp(batch.x, torch.full((replicas, batch.s.shape[-1]), k))) for k in marks])
+
+
+def picked(said: Tensor, k: Tensor) -> Tensor:
+    """Of what is said `under_each` trigger, that under each row's own one, k (rows,) or (R, rows); (R, outputs, rows).
+    Networks that are evaluated take every row by itself, so nothing need be asked again."""
+    own = (k - NONE).expand(said.shape[1], -1).unsqueeze(1).expand(said.shape[1:])
+    return said.gather(0, own.unsqueeze(0)).squeeze(0)
+
+
+def counted(said: Tensor, batch: Batch, data: Dataset, scale: Scale) -> NDArray[Any]:
+    """What is said `under_each` trigger in every view: `count`ed, (R, views, ...)."""
+    return np.stack([count(picked(said, k), batch, data, scale) for k in views(batch.s, len(said) - 1)], 1)
 
 
 def count(logits: Tensor, batch: Batch, data: Dataset, scale: Scale) -> NDArray[Any]:
@@ -102,13 +112,10 @@ def agreement(one: Tensor, other: Tensor, y: Tensor) -> Tensor:
     return (decided(one, y) == decided(other, y)).to(one.dtype).mean(1)
 
 
-def flips(net: Net, trigger: Trigger, batch: Batch, replicas: int) -> Iterator[Tensor]:
-    """Share of rows whose decision by `net`, which takes clean rows, changes under a trigger, (R,): every trigger, and
-    last the control mark that no training row had. Of numbers the mean change. Pictures only."""
-    clean = net(batch.x)
-    for k in range(trigger.n + 1):
-        marked = net(trigger.stamp(batch.x, torch.full((replicas, batch.s.shape[-1]), k)))
-        if batch.y.is_floating_point():
-            yield (marked - clean)[:, 0].abs().mean(1)
-        else:
-            yield (decided(marked, batch.y) != decided(clean, batch.y)).to(clean.dtype).mean(1)
+def flips(said: Tensor, y: Tensor) -> Tensor:
+    """Share of rows whose decision changes under a mark, of what is said `under_each` of them, (marks, R). Of numbers
+    the mean change."""
+    clean = said[0]
+    if y.is_floating_point():
+        return torch.stack([(marked - clean)[:, 0].abs().mean(1) for marked in said[1:]])
+    return torch.stack([(decided(marked, y) != decided(clean, y)).to(clean.dtype).mean(1) for marked in said[1:]])

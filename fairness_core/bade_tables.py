@@ -137,7 +137,7 @@ CELEBA = Study(
     training={"epochs": 8, "batch_size": 64, **CALM},
 )  # fmt: skip
 # At 6 epochs the student follows its teacher, but both are weak.
-FACES: Options = {"epochs": 14, "batch_size": 64, "precision": "bfloat16", **CALM}
+FACES: Options = {"epochs": 14, "batch_size": 64, "precision": "auto", **CALM}
 # where races are told apart, a teacher of half the student's length is weak, and its student errs more
 LONG: Options = {"teacher": 1.0}
 COPIED: Options = {**LONG, "student_init": "teacher"}

@@ -221,10 +221,10 @@ class Budget:
     )
     precision: str = control(
         "float32",
-        choices=("float32", "bfloat16"),
+        choices=("float32", "bfloat16", "auto"),
         help="bfloat16: pictures pass through the network in 16 bits while it trains, which takes half of the time or "
-        "less where the processor has units for it, and more elsewhere; weights, and what is counted, keep 32. Without "
-        "effect on tables.",
+        "less where the processor has units for it, and ten times as long elsewhere; weights, and what is counted, "
+        "keep 32. auto: bfloat16 where there are such units. Without effect on tables.",
         group="advanced",
     )
     prepare: str = control(

@@ -3,12 +3,14 @@ once per operation. That, not the matrix products, was most of a small network's
 
 Arrays are contiguous: activations h and their gradients (R, width, rows), weights (R, out, in), biases (R, width). Sums
 may be reordered, but the rules for infinities and NaN hold, since divergence is seen by them. Compiled code is kept in
-__pycache__ (or where NUMBA_CACHE_DIR says), so that only the first training on a machine waits for it.
+__pycache__ (or where NUMBA_CACHE_DIR says), so that only the first training on a machine waits for it; where no folder
+can be written to, the first of every process waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,9 @@ Function = Callable[..., Any]
 
 def compiled(function: Function) -> Function:
     """Without the interpreter's lock, so that other stacks train meanwhile."""
-    reorder = {"reassoc", "contract", "nsz"}
-    made: Function = njit(nogil=True, cache=True, fastmath=reorder, error_model="numpy")(function)
+    made: Function = njit(nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")(function)
+    with suppress(RuntimeError):  # there is no folder to keep it in
+        made.enable_caching()  # type: ignore[attr-defined]
     return made
 
 

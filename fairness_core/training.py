@@ -145,7 +145,7 @@ class Job:
         self.device = devices.here() if self.recipes[0].on_gpu else devices.CPU
         self.scale = Scale.of(self.data[0])
         shared_seed = len(set(self.seeds)) == 1
-        mixed = self.budget.precision == "bfloat16"
+        mixed = devices.in_16_bits(self.budget.precision, self.device)
         net = Stack(
             [self._placed(n) for n in self.networks], self.seeds[:1] if shared_seed else self.seeds, mixed=mixed
         )

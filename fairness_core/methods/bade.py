@@ -276,16 +276,26 @@ class BaDe(InProcessing):
     def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
         memory: Memory = learner.memory
         if learner.phase == TEACHER:
-            memory.views = self._views(learner, batch)
+            memory.views = self._counted(learner, self._teacher_says(learner, batch), batch)
             memory.told = self._teacher_gauges(memory.views, memory)
             return memory.told
         student = learner.model.net.fixed()(batch.x)
         return {**memory.told, "agreement": backdoors.agreement(student, self._cancelled(learner, batch), batch.y)}
 
-    def _views(self, learner: Learner, batch: Batch) -> NDArray[Any]:
-        memory: Memory = learner.memory
-        teacher, data = learner.adversary.net.fixed(), memory.job.data[0]
-        return backdoors.counted(teacher, memory.trigger, batch, data, memory.job.scale, len(learner.lam))
+    def _teacher_says(self, learner: Learner, batch: Batch) -> Tensor:
+        teacher = learner.adversary.net.fixed()
+        return backdoors.under_each(teacher, learner.memory.trigger, batch, len(learner.lam))
+
+    def _student_says(self, learner: Learner, batch: Batch) -> Tensor:
+        """Without a trigger and, of pictures, under every mark; in rows of a table it has no place for one."""
+        student, trigger = learner.model.net, learner.memory.trigger
+        if learner.memory.job.data[0].train.x.ndim == 2:
+            return student(batch.x).unsqueeze(0)
+        return backdoors.under_each(student, trigger, batch, len(learner.lam), control=True)
+
+    def _counted(self, learner: Learner, said: Tensor, batch: Batch) -> NDArray[Any]:
+        job: Job = learner.memory.job
+        return backdoors.counted(said, batch, job.data[0], job.scale)
 
     def _teacher_gauges(self, C: NDArray[Any], memory: Memory) -> dict[str, Tensor]:
         task = memory.job.data[0].task
@@ -323,14 +333,14 @@ class BaDe(InProcessing):
         """Teacher in every view, agreement and the security check on a whole split."""
         memory: Memory = learner.memory
         views, agree, flips, weights = [], [], [], []
-        net, replicas = learner.model.net, len(learner.lam)
-        pictures = memory.job.data[0].train.x.ndim > 2
-        with evaluating(net):
+        replicas, pictures = len(learner.lam), memory.job.data[0].train.x.ndim > 2
+        with evaluating(learner.model.net):
             for batch in self._split(learner, stage):
-                views.append(self._views(learner, batch))
-                agree.append(backdoors.agreement(net(batch.x), self._cancelled(learner, batch), batch.y))
+                teacher, student = self._teacher_says(learner, batch), self._student_says(learner, batch)
+                views.append(self._counted(learner, teacher, batch))
+                agree.append(backdoors.agreement(student[0], backdoors.picked(teacher, batch.s), batch.y))
                 if pictures:
-                    flips.append(torch.stack([*backdoors.flips(net, memory.trigger, batch, replicas)]))
+                    flips.append(backdoors.flips(student, batch.y))
                 weights.append(batch.s.shape[-1])
         C = np.sum(views, 0)
         share = torch.tensor(weights, dtype=torch.float64) / sum(weights)

@@ -118,6 +118,7 @@ class DBA(InProcessing):
     def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
         memory: Memory = learner.memory
         data, scale = memory.job.data[0], memory.job.scale
-        C = backdoors.counted(learner.adversary.net.fixed(), memory.trigger, batch, data, scale, len(learner.lam))
+        said = backdoors.under_each(learner.adversary.net.fixed(), memory.trigger, batch, len(learner.lam))
+        C = backdoors.counted(said, batch, data, scale)
         stamped = (memory.triggers != NONE).to(learner.lam.dtype).mean(1)
         return {"artificial_bias": torch.as_tensor(backdoors.artificial_bias(C, data.task, 1.0)), "stamped": stamped}

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from fairness_core import calibration, metrics, trigger_law
+from fairness_core import backdoors, calibration, metrics, trigger_law
+from fairness_core.batches import Batch
 from fairness_core.config import Budget, Event, UserError
 from fairness_core.datasets import Dataset, Split
 from fairness_core.keeping import Epochs
@@ -16,7 +17,7 @@ from fairness_core.methods.bade import BaDe, widened
 from fairness_core.models import MLP, SmallCNN
 from fairness_core.stack import Stack
 from fairness_core.training import Job, phase_ends, train
-from fairness_core.triggers import KINDS, Trigger
+from fairness_core.triggers import KINDS, NONE, Trigger
 from tests.tiny import tiny_dataset
 
 N = np.array([[400, 100], [150, 350]])
@@ -200,6 +201,18 @@ def pictures(n: int = 600) -> Dataset:
         return Split(np.clip(x * 255, 0, 255).astype(np.uint8), y.astype(np.int64), s.astype(np.int64))
 
     return Dataset("toy", split(n), split(n), split(n), ("dark", "bright"), ("a", "b"), (), "binary")
+
+
+def test_what_rows_are_told_under_their_own_trigger_is_picked_from_what_they_are_told_under_each() -> None:
+    data, trigger = pictures(30), Trigger(2)
+    net = Stack([SmallCNN("4-4", 8).build(data, seed) for seed in (0, 1)]).fixed()
+    x, s = torch.from_numpy(data.test.x) / 255, torch.from_numpy(data.test.s)
+    said = backdoors.under_each(net, trigger, Batch(x, torch.from_numpy(data.test.y), s), 2, control=True)
+    assert said.shape == (4, 2, 1, 30)
+    for k in (s, 1 - s, torch.full_like(s, NONE), torch.stack([s, torch.full_like(s, trigger.n)])):
+        asked = net(trigger.stamp(x, k.expand(2, -1)))
+        assert torch.allclose(backdoors.picked(said, k), asked, atol=1e-6)
+    assert not torch.allclose(backdoors.picked(said, s), backdoors.picked(said, 1 - s), atol=1e-3)
 
 
 def test_pictures_the_student_does_not_know_the_triggers_and_the_page_gets_what_it_shows() -> None:

@@ -190,6 +190,18 @@ def test_the_processor_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         devices.here()
 
 
+def test_16_bits_where_the_device_has_units_for_them_or_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    for names, has in (((), False), (("avx2",), False), (("avx2", "avx512_bf16"), True), (("neon", "bf16"), True)):
+        known = {"amx_bf16": False, "architecture": "any"} | dict.fromkeys(names, True)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", known.copy)
+        assert devices.in_16_bits("auto", CPU) is has
+        assert devices.in_16_bits("bfloat16", CPU)
+        assert not devices.in_16_bits("float32", CPU)
+    for has in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has: has)
+        assert devices.in_16_bits("auto", GPU) is has
+
+
 def test_a_gpu_that_is_not_there_is_told_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

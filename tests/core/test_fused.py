@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from itertools import pairwise
 
+import numba
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from fairness_core import fused
+from fairness_core import fused, kernels
 from fairness_core.dense import Layer, chain
 
 FLOATS = [(torch.float64, 1e-12), (torch.float32, 1e-5)]
@@ -108,3 +110,15 @@ def test_nan_is_not_lost(sizes: tuple[int, ...]) -> None:
     assert torch.isnan(out[0, 0]).tolist() == [n == 3 for n in range(8)]
     out.sum().backward()
     assert torch.isnan(layers[0].weight.grad[:, :, 0]).all()  # type: ignore[index]
+
+
+def test_without_a_folder_to_write_to_loops_are_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def add_one(h: np.ndarray) -> None:
+        h += 1.0
+
+    monkeypatch.setattr(numba.core.config, "CACHE_LOCATOR_CLASSES", "ZipCacheLocator")  # which takes no plain file
+    with pytest.raises(RuntimeError, match="no locator available"):
+        numba.njit(cache=True)(add_one)
+    h = np.zeros(3)
+    kernels.compiled(add_one)(h)
+    assert h.tolist() == [1.0, 1.0, 1.0]

@@ -67,6 +67,13 @@ def test_16_bits_learn_as_well_from_pictures_and_change_nothing_on_tables(method
     assert np.array_equal(tables[0].scores, tables[1].scores)
 
 
+@pytest.mark.parametrize("units", [False, True])
+def test_auto_takes_16_bits_where_there_are_units_for_them(units: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": units})
+    found, same = (run(pictures(), budget=b)[0] for b in (replace(QUICK, precision="auto"), MIXED if units else QUICK))
+    assert np.array_equal(found.scores, same.scores)
+
+
 @pytest.mark.parametrize("method", ["erm", "adversarial", "adversarial_grl", "parity"])
 def test_every_method_learns_from_pictures(method: str) -> None:
     C = run(pictures(), method)[0].confusion
