@@ -9,11 +9,11 @@ run: $(VENV)/app.stamp
 
 test: $(VENV)/dev.stamp lint
 	$(BIN)/python tests/find_browser.py
-	$(BIN)/python -m pytest -m "not full" tests/core tests/test_architecture.py tests/pages tests/browser
+	$(BIN)/python -m pytest -m "not full and not gpu" tests/core tests/test_architecture.py tests/pages tests/browser
 
 test-full: $(VENV)/dev.stamp lint
 	$(BIN)/python tests/find_browser.py
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not gpu"
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -27,15 +27,15 @@ class Layer(NamedTuple):
 
 
 class Workspace:
-    """Scratch tensors by key; a key's tensor is made once and reused while its shape stays the same."""
+    """Scratch tensors by key and shape, each made once: what a GPU has recorded reads and writes where they lie."""
 
     def __init__(self) -> None:
-        self._tensors: dict[tuple[str, int], Tensor] = {}
+        self._tensors: dict[tuple[tuple[str, int], tuple[int, ...]], Tensor] = {}
 
     def tensor(self, key: tuple[str, int], shape: tuple[int, ...], like: Tensor) -> Tensor:
-        held = self._tensors.get(key)
-        if held is None or held.shape != shape:
-            held = self._tensors[key] = like.new_empty(shape)
+        held = self._tensors.get((key, shape))
+        if held is None:
+            held = self._tensors[key, shape] = like.new_empty(shape)
         return held
 
 

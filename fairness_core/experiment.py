@@ -21,7 +21,8 @@ from fairness_core.generators import mapped, ran
 from fairness_core.methods import METHODS, InProcessing, Latent, PostHoc, PreProcessing
 from fairness_core.models import MODELS
 from fairness_core.once import Once
-from fairness_core.training import Events, Job, Training, later, phase_ends, train
+from fairness_core.pace import phase_ends
+from fairness_core.training import Events, Job, Training, later, train
 
 STACK_SIZE = 24  # replicas trained as one; more would no longer fit the processor's cache
 Fit = Generator[Events, None, list[nn.Module]]

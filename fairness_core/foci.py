@@ -18,8 +18,9 @@ from fairness_core.evaluation import decided, evaluating
 from fairness_core.keeping import Kept
 from fairness_core.models import Classifier
 from fairness_core.optimizer import Adam
+from fairness_core.pace import total_steps
 from fairness_core.stack import Stack
-from fairness_core.training import Job, batches, in_parts, total_steps
+from fairness_core.training import Job, batches, in_parts
 
 NORMALISATIONS = ("none", "l2")
 LEAST = 1e-12

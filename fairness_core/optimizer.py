@@ -23,10 +23,24 @@ class Adam:
         self, leaves: Sequence[Tensor], lr: float, weight_decay: float = 0.0, betas: tuple[float, float] = BETAS
     ) -> None:
         """leaves: the weights, each contiguous."""
-        self.lr, self.weight_decay, self.betas = lr, weight_decay, betas
+        self._lr, self.weight_decay, self.betas = lr, weight_decay, betas
+        device = leaves[0].device
+        self._rate: float | Tensor = lr if device.type == "cpu" else torch.tensor(lr, device=device)
         self._leaves = list(leaves)
         self._means, self._squares = ([torch.zeros_like(p) for p in self._leaves] for _ in range(2))
         self._steps = torch.zeros((), device=self._leaves[0].device)
+
+    @property
+    def lr(self) -> float:
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        if not isinstance(self._rate, Tensor):
+            self._rate = lr
+        elif lr != self._lr:
+            self._rate.fill_(lr)  # there a step that a GPU replays will find it
+        self._lr = lr
 
     def zero_grad(self) -> None:
         for p in self._leaves:
@@ -41,7 +55,7 @@ class Adam:
         first, second = self.betas
         torch._fused_adam_(
             self._leaves, grads, self._means, self._squares, [], [self._steps] * len(grads),
-            lr=self.lr, beta1=first, beta2=second, weight_decay=self.weight_decay, eps=EPSILON,
+            lr=self._rate, beta1=first, beta2=second, weight_decay=self.weight_decay, eps=EPSILON,
             amsgrad=False, maximize=False,
         )  # fmt: skip
 

@@ -50,6 +50,11 @@ class Stack:
         self._pools: dict[str, list[Workspace]] = {}
         self._streams = [torch.Generator("cpu").manual_seed(seed) for seed in dropout_seeds]
 
+    @property
+    def drops(self) -> bool:
+        """Has it dropout, whose masks are drawn anew for every batch?"""
+        return any(isinstance(layer, nn.Dropout) for layer in self.template.modules())
+
     def __len__(self) -> int:
         return len(next(iter(self.parameters.values())))
 

@@ -7,18 +7,18 @@ all: the batches, the optimiser and its schedule, the live evaluations, the guar
 from __future__ import annotations
 
 import copy
-import math
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fairness_core import devices, regression
+from fairness_core import devices, regression, replay
 from fairness_core.batches import Batch, Rows, Scale, minibatches, row_losses, side_by_side
 from fairness_core.config import SELECTIONS, Budget, Event, Exhibit
 from fairness_core.datasets import Dataset, Split
@@ -26,11 +26,10 @@ from fairness_core.evaluation import confusions, error_sums, evaluating, predict
 from fairness_core.keeping import Guard, Kept
 from fairness_core.once import Once
 from fairness_core.optimizer import Adam
+from fairness_core.pace import evaluation_steps, learning_rate, phase_ends
 from fairness_core.stack import Stack
 
-LIVE_EVALUATIONS = (4, 24)  # fewest and most live evaluations of a run
 LIVE_ROWS, LIVE_PICTURES = 1000, 500  # of the validation split; fewer pictures, so that they are looked at more often
-LIVE_SHARE = 0.06  # rows evaluated per row trained: forward only, so watching costs a run under 5 % of its time
 EVALUATION_ROWS = 2048  # rows per forward pass of the final evaluation: small enough for the processor's cache
 
 Events = list[tuple[int, Event]]  # (replica, what it reports)
@@ -90,6 +89,10 @@ class Recipe(Protocol):
     @property
     def on_gpu(self) -> bool:
         """Can it train on a GPU? If not, it trains on the processor wherever others do."""
+
+    @property
+    def replayable(self) -> bool:
+        """Does every step do the same with its batch, so that a GPU may replay one? See replay.py."""
 
     @property
     def phases(self) -> Sequence[float]:
@@ -161,6 +164,12 @@ class Job:
     def _placed(self, network: nn.Module) -> nn.Module:
         return copy.deepcopy(network).to(self.device, self.dtype)
 
+    def step(self) -> Callable[[Batch, float], dict[str, Tensor]]:
+        """What is done with every batch, at what progress."""
+        recipe, drops = self.recipes[0], self.learner.model.net.drops
+        update = partial(recipe.update, self.learner)
+        return replay.step(update) if self.device.type == "cuda" and recipe.replayable and not drops else update
+
     @property
     def shared_rows(self) -> bool:
         """Do all replicas see the same batches? Their weights may differ."""
@@ -202,7 +211,7 @@ def _train(job: Job) -> Training:
         report_at |= {*evaluation_steps(steps, steps * budget.batch_size, live.s.shape[-1])}
     guard, best = Guard(net), Best(job, steps) if budget.select == "validation_loss" else None
     sums: dict[str, Tensor] = {}
-    since = 0
+    since, update = 0, job.step()
     for step, batch in zip(range(1, steps + 1), batches(job), strict=False):
         learner.phase = bisect_left(ends, step)
         start = ends[learner.phase - 1] if learner.phase else 0
@@ -210,7 +219,7 @@ def _train(job: Job) -> Training:
         schedule(learner, budget, step - 1 - start, ends[learner.phase] - start)
         if job.stop.is_set():
             return []
-        for name, value in recipe.update(learner, batch, (step - 1) / steps).items():
+        for name, value in update(batch, (step - 1) / steps).items():
             sums[name] = sums[name] + value if name in sums else value.clone()
         since += 1
         if step in report_at:
@@ -246,43 +255,16 @@ def in_units(network: nn.Module, scale: Scale) -> nn.Module:
     return network
 
 
-def total_steps(budget: Budget, n: int) -> int:
-    """Gradient steps of a run on n training rows."""
-    steps = budget.epochs * -(-n // budget.batch_size)
-    return min(steps, budget.max_steps) if budget.max_steps else steps
-
-
-def phase_ends(budget: Budget, n: int, phases: Sequence[float]) -> list[int]:
-    """The last step of every phase, on n training rows; phases in budgets, each of whole epochs and at least one."""
-    ends: list[int] = []
-    for length in phases:
-        epochs, cap = max(1, round(budget.epochs * length)), math.ceil(budget.max_steps * length)
-        ends.append((ends[-1] if ends else 0) + total_steps(replace(budget, epochs=epochs, max_steps=cap), n))
-    return ends
-
-
-def evaluation_steps(steps: int, trained_rows: int, live_rows: int) -> list[int]:
-    """When a run reports: early and often at first, so that something is seen at once; always at the end."""
-    fewest, most = LIVE_EVALUATIONS
-    n = min(most, max(fewest, int(LIVE_SHARE * trained_rows / max(live_rows, 1))))
-    fractions = (np.arange(1, n + 1) / n) ** 1.5
-    fractions[0] = min(fractions[0], 0.01)
-    return sorted({max(1, round(steps * f)) for f in fractions})
-
-
 def player(net: Stack, budget: Budget) -> Player:
     return Player(net, Adam(net.leaves, budget.lr, budget.weight_decay))
 
 
 def schedule(learner: Learner, budget: Budget, step: int, steps: int) -> None:
-    """The learning rate of this step: times 0.1 every `lr_step` steps, and falling to 0 if it is to."""
+    """The learning rate of this step, where it changes; a method may have rates of its own."""
     if not budget.lr_step and budget.lr_decay == "none":
         return
-    lr = budget.lr * (0.1 ** (step // budget.lr_step) if budget.lr_step else 1.0)
-    if budget.lr_decay == "linear":
-        lr *= 1 - step / steps
     for who in filter(None, (learner.model, learner.rival)):
-        who.optimizer.lr = lr
+        who.optimizer.lr = learning_rate(budget, step, steps)
 
 
 def shares(data: Dataset, dtype: torch.dtype) -> Tensor:

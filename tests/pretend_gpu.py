@@ -1,5 +1,6 @@
 """A GPU that only pretends: its tensors lie on the processor and are marked, and whatever a real one would refuse is
-refused here: operations on tensors of both places, `.numpy()`, and random numbers from a generator of the processor.
+refused here: operations on tensors of both places, `.numpy()`, and random numbers from a generator of the processor;
+while it replays (replay.py), also whatever would wait for the GPU or bring something to it.
 """
 
 from __future__ import annotations
@@ -7,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -14,9 +16,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from fairness_core import replay
+
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 LOOKS_UP = ("aten.index.Tensor", "aten.index_put_", "aten.index_put", "aten._index_put_impl_")
 MOVES = ("aten._to_copy", "aten.copy_", "aten.clone")
+WAITS = ("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select")
 Packet = Callable[..., Any]
 
 
@@ -64,6 +69,8 @@ class _Asks(TorchFunctionMode):
         if asked == GPU and kwargs.get("generator") is not None:
             raise RuntimeError("a generator of the processor cannot draw on the GPU")
         there = bool(args) and isinstance(args[0], Tensor) and args[0] in self._marks
+        if _RECORDING and (func in (torch.tensor, torch.as_tensor) or _moved(args, there, asked)):
+            raise RuntimeError(f"{func.__name__}: nothing moves between GPU and processor while the GPU replays")
         args, kwargs = tree_map(lambda v: CPU if _device(v) == GPU else v, (tuple(args), kwargs))
         found = func(*args, **kwargs)
         if isinstance(found, Tensor) and (asked == GPU) != there:
@@ -89,6 +96,9 @@ class _Runs(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if _SILENT:
             return found
         given, name = [t for t in _tensors((args, kwargs)) if _place(t)], str(func)
+        by_truth = name.startswith(LOOKS_UP) and any(t.dtype == torch.bool for t in given[1:])
+        if _RECORDING and (name.startswith(WAITS) or by_truth):
+            raise RuntimeError(f"{name}: nothing waits for the GPU while it replays")
         there = [t in self._marks for t in given]
         if any(there) and not all(there) and not name.startswith(MOVES):
             looked_up = name.startswith(LOOKS_UP) and there[0]
@@ -100,6 +110,28 @@ class _Runs(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 _SILENT: list[bool] = []
+_RECORDING: list[bool] = []
+
+
+def _moved(args: Sequence[Any], there: bool, asked: torch.device) -> bool:
+    return bool(args) and isinstance(args[0], Tensor) and there != (asked == GPU)
+
+
+def recorded(function: replay.Function, given: replay.Given) -> Callable[[replay.Given], replay.Named]:
+    """Nothing is kept but the function, which is called whenever it is replayed."""
+    inputs = [None if t is None else t.detach().clone() for t in given]
+
+    def again(given: replay.Given) -> replay.Named:
+        for own, t in zip(inputs, given, strict=True):
+            if own is not None and t is not None:
+                own.copy_(t)
+        _RECORDING.append(True)
+        try:
+            return function(*inputs)
+        finally:
+            _RECORDING.pop()
+
+    return again
 
 
 @contextmanager
@@ -114,7 +146,8 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def pretend_gpu() -> Iterator[Marks]:
     marks = Marks()
-    with _Asks(marks), _Runs(marks):
+    pretended = patch.multiple(replay, aside=lambda act: act(), recorded=recorded)
+    with pretended, _Asks(marks), _Runs(marks):
         yield marks
 
 

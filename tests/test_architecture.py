@@ -25,9 +25,9 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
         (
             {"config", "palette", "processes", "balance", "costs", "trigger_law", "once", "generators", "kernels"},
             {"exhibits", "datasets", "database", "records", "measures", "triggers", "attacks", "devices"}
-            | {"fused", "table_lines"},
+            | {"fused", "table_lines", "pace"},
             {"models", "jobs", "intervals", "dense", "batches", "scores"},
-            {"store", "metrics", "regression", "stack", "cyclegan"},
+            {"store", "metrics", "regression", "stack", "cyclegan", "replay"},
             {"optimizer", "outcomes", "figures", "audit", "evaluation", "associations", "health", "imbalance"}
             | {"regression_noise", "few_shot"},
             {"thresholds", "preparation", "flips", "teacher_views", "vae"},

@@ -35,6 +35,7 @@ class Adversarial(PredictionAdversary):
     name: ClassVar[str] = "adversarial"
     title: ClassVar[str] = "Adversarial (prediction)"
     paper: ClassVar[str] = "Zhang, Lemoine, Mitchell, Mitigating unwanted biases with adversarial learning, AIES 2018"
+    replayable: ClassVar[bool] = True
     formula: ClassVar[str] = (
         r"\min_\theta\; \mathrm{CE}(f_\theta(x), y)"
         r" - \lambda\,\min\{\mathrm{CE}(a_\omega(f_\theta(x)[, y]), s),\, H(s)\}"

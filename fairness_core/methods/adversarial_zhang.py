@@ -29,6 +29,7 @@ class AdversarialZhang(PredictionAdversary):
     name: ClassVar[str] = "adversarial_zhang"
     title: ClassVar[str] = "Adversarial (Zhang, projection)"
     paper: ClassVar[str] = "Zhang, Lemoine, Mitchell, Mitigating unwanted biases with adversarial learning, AIES 2018"
+    replayable: ClassVar[bool] = True
     formula: ClassVar[str] = (
         r"g = \nabla_\theta L_P - \mathrm{proj}_{\nabla_\theta L_A}\nabla_\theta L_P - \lambda \nabla_\theta L_A"
     )

@@ -31,6 +31,7 @@ from fairness_core.keeping import Kept
 from fairness_core.methods.base import InProcessing, register, renewed
 from fairness_core.models import Classifier, dense, layer_sizes, seeded
 from fairness_core.optimizer import Adam
+from fairness_core.replay import Function, Named, where_it_pays
 from fairness_core.stack import Stack
 from fairness_core.training import Job, Learner, Player
 from fairness_core.twins import Keeper, Maker, Twins, chosen, exhibits, joined
@@ -44,8 +45,9 @@ class Memory:
     """What the steps of one stack remember.
 
     rows: the training rows; sample: the few that a diagnosis looks at; start: the untrained weights; judge: the
-    networks that the twins are made against, None before the first are made; generations: how many times twins were
-    made anew; shown: what the last look saw, for the page; fillers: what twins are made of instead of the batches.
+    networks that the twins are made against, None before the first are made; move: the `attack` on them; generations:
+    how many times twins were made anew; shown: what the last look saw, for the page; fillers: what twins are made of
+    instead of the batches.
     """
 
     job: Job
@@ -57,6 +59,7 @@ class Memory:
     epoch: int = -1
     phase: int = 0
     judge: Both | None = None
+    move: Function | None = None
     generations: int = 0
     shown: Sequence[Exhibit] = ()
     fillers: Fillers | None = None
@@ -260,8 +263,11 @@ class AEDA(InProcessing):
             made = memory.fillers
             memory.keeper.forget(self._aims(memory.job, memory.generations) if made is None else made.aims)
         copied = not self._for_each_batch(memory)
+        if not copied and memory.judge is not None:
+            return  # it follows the training
         model, rival = learner.model.net.fixed(copied=copied), learner.adversary.net.fixed(copied=copied)
         memory.judge = apart(model, rival) if self.variant == "pre" else coupled(model, rival)
+        memory.move = where_it_pays(attack(memory.judge, learner.lam, memory.ball), learner.lam.device)
 
     def _twins(self, learner: Learner, batch: Batch) -> Twins | None:
         memory: Memory = learner.memory
@@ -274,14 +280,13 @@ class AEDA(InProcessing):
 
     def _maker(self, learner: Learner) -> Maker:
         memory: Memory = learner.memory
-        judge, fillers = memory.judge, memory.fillers
-        assert judge is not None
+        move, fillers = memory.move, memory.fillers
+        assert move is not None
 
         def make(own: Batch, y: Tensor, aim: Tensor) -> Tensor:
             start = None if fillers is None else fillers.start(own.x, memory.ball)
             turned = None if fillers is None else aim == own.s  # what keeps its group is moved to a class
-            with torch.enable_grad():
-                return perturb(dual_loss(judge, learner.lam, y, aim, turned), own.x, memory.ball, start)
+            return move(own.x, y, aim, start, turned)["x"]
 
         return make
 
@@ -348,15 +353,28 @@ def apart(target: Stack, group: Stack) -> Both:
     return lambda x: (target(x), group(x))
 
 
+def attack(judge: Both, lam: Tensor, ball: Ball) -> Function:
+    """Eq. 3 by iterative FGSM: rows x that the judge is to see in the group `aim`, moved inside the ball. What it
+    returns: (x, y, aim, start, turned) -> {"x"}, start as in `perturb`, turned as in `dual_loss`."""
+    class_counts = bool((lam < 1).any())  # asked once, since a GPU has to be waited for
+
+    def move(x: Tensor, y: Tensor, aim: Tensor, start: Tensor | None = None, turned: Tensor | None = None) -> Named:
+        losses = dual_loss(judge, lam, y, aim, turned, class_counts=class_counts or turned is not None)
+        with torch.enable_grad():
+            return {"x": perturb(losses, x, ball, start)}
+
+    return move
+
+
 def dual_loss(
-    judge: Both, lam: Tensor, y: Tensor, aim: Tensor, turned: Tensor | None = None
+    judge: Both, lam: Tensor, y: Tensor, aim: Tensor, turned: Tensor | None = None, *, class_counts: bool = True
 ) -> Callable[[Tensor], Tensor]:
     """Eq. 3: λ CE(group, aim) + (1 - λ) CE(target, y) of every row, (R, rows); lam (R,), aim (R, rows). λ weighs what
-    is moved: where `turned` (R, rows) is True, that is the class, and the two weights change places."""
+    is moved: where `turned` (R, rows) is True, that is the class, and the two weights change places. class_counts: is
+    any λ below 1? If not, the class need not be looked at."""
     weight = lam.unsqueeze(1)
     if turned is not None:
         weight = torch.where(turned, 1 - weight, weight)
-    class_counts = bool((weight < 1).any())
 
     def losses(x: Tensor) -> Tensor:
         target, group = judge(x)

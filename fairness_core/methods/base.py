@@ -26,8 +26,9 @@ from fairness_core.evaluation import decided
 from fairness_core.generators import mapped
 from fairness_core.metrics import EPSILON
 from fairness_core.models import MLP, Classifier, dense, n_logits, seeded
+from fairness_core.pace import phase_ends
 from fairness_core.thresholds import KINDS, MEASURES, Objective
-from fairness_core.training import Finding, Job, Learner, later, phase_ends, train
+from fairness_core.training import Finding, Job, Learner, later, train
 from fairness_core.vae import Losses, Settings
 
 FAMILIES = ("untreated", "in", "intra", "post", "pre", "experiment")  # what a method changes; an experiment: nothing
@@ -80,6 +81,7 @@ class InProcessing(ABC):
     needs_sensitive_at_test: ClassVar[bool] = False
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass")
     on_gpu: ClassVar[bool] = True
+    replayable: ClassVar[bool] = False  # see training.Recipe
 
     @property
     def strength(self) -> float:

@@ -20,9 +20,10 @@ from fairness_core.generators import mapped
 from fairness_core.methods.base import METHODS, register
 from fairness_core.models import Classifier, n_logits, seeded
 from fairness_core.optimizer import Adam
+from fairness_core.pace import total_steps
 from fairness_core.preparation import NotApplicable
 from fairness_core.stack import Stack
-from fairness_core.training import later, total_steps
+from fairness_core.training import later
 
 FEW = 200  # pictures of a group; with fewer a discriminator learns them by heart
 HELD = 256  # training pictures that the witnesses do not learn from, so that they can judge their translations

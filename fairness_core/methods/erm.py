@@ -21,6 +21,7 @@ class ERM(InProcessing):
     title: ClassVar[str] = "Untreated (ERM)"
     family: ClassVar[str] = "untreated"
     paper: ClassVar[str] = "Vapnik, Principles of risk minimization for learning theory, NIPS 1991"
+    replayable: ClassVar[bool] = True
     formula: ClassVar[str] = r"\min_\theta\; \mathrm{CE}(f_\theta(x),\, y)"
     tasks: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "multilabel", "regression")
 

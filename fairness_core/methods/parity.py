@@ -28,6 +28,7 @@ class Parity(InProcessing):
     name: ClassVar[str] = "parity"
     title: ClassVar[str] = "Parity penalty"
     paper: ClassVar[str] = "Han et al., FFB: A Fair Fairness Benchmark for in-processing methods, ICLR 2024 (DiffDP)"
+    replayable: ClassVar[bool] = True
     formula: ClassVar[str] = (
         r"\min_\theta\; \mathrm{CE}(f_\theta(x), y) + \lambda \sum_{a<b} w_{ab}\, "
         r"\bigl|\,\mathbb{E}[p_\theta \mid s=a] - \mathbb{E}[p_\theta \mid s=b]\,\bigr|"

@@ -15,8 +15,9 @@ from fairness_core.datasets import Dataset, Split
 from fairness_core.keeping import Epochs
 from fairness_core.methods.bade import BaDe, widened
 from fairness_core.models import MLP, SmallCNN
+from fairness_core.pace import phase_ends
 from fairness_core.stack import Stack
-from fairness_core.training import Job, phase_ends, train
+from fairness_core.training import Job, train
 from fairness_core.triggers import KINDS, NONE, Trigger
 from tests.tiny import tiny_dataset
 

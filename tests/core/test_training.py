@@ -11,15 +11,8 @@ from fairness_core.config import Budget
 from fairness_core.methods import METHODS
 from fairness_core.methods.erm import ERM
 from fairness_core.models import MLP
-from fairness_core.training import (
-    Job,
-    Learner,
-    batches,
-    evaluation_steps,
-    schedule,
-    total_steps,
-    train,
-)
+from fairness_core.pace import evaluation_steps, total_steps
+from fairness_core.training import Job, Learner, batches, schedule, train
 from tests.tiny import tiny_dataset
 
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from fairness_core import datasets, metrics, regression, training, trigger_law
+from fairness_core import datasets, metrics, pace, regression, trigger_law
 from fairness_core.config import Budget, Event
 from pages import backdoor_course, backdoor_viewer, backdoor_words, course
 from tests import synthetic_backdoors, synthetic_regression
@@ -145,7 +145,7 @@ def test_the_clock_has_the_teachers_end_where_training_has_it(store, catalogue, 
     config = configured(catalogue, teacher=teacher)
     config = dataclasses.replace(config, training={**config.training, "epochs": epochs, "max_steps": cap})
     budget = Budget(**config.training)
-    ends = training.phase_ends(budget, rows, (teacher, 1.0))
+    ends = pace.phase_ends(budget, rows, (teacher, 1.0))
     store.submit([config])
     run = dataclasses.replace(store.run(config.id), of=ends[-1], info={"n_train": rows})
     clock = backdoor_course.Clock.of_run(run)
