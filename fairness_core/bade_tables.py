@@ -152,7 +152,8 @@ def _faces(
     seeds: int = 3,
     **options: Option,
 ) -> Study:
-    """A study of UTKFace in classes; options: more about the data."""
+    """A study of UTKFace in classes. method: BaDe's settings beside the strength, {} where its defaults will do;
+    options: more of UTKFace's own."""
     return Study(
         "utkface", {"target": target, "sensitive": sensitive, "size": 48, **options}, {}, path, (law,), "small_cnn",
         SMALL, FACES, method, seeds, redrawn=True,

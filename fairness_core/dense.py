@@ -27,15 +27,15 @@ class Layer(NamedTuple):
 
 
 class Workspace:
-    """Scratch tensors by key and shape, each made once: what a GPU has recorded reads and writes where they lie."""
+    """Scratch tensors by key; a key's tensor is made once and reused while its shape stays the same."""
 
     def __init__(self) -> None:
-        self._tensors: dict[tuple[tuple[str, int], tuple[int, ...]], Tensor] = {}
+        self._tensors: dict[tuple[str, int], Tensor] = {}
 
     def tensor(self, key: tuple[str, int], shape: tuple[int, ...], like: Tensor) -> Tensor:
-        held = self._tensors.get((key, shape))
-        if held is None:
-            held = self._tensors[key, shape] = like.new_empty(shape)
+        held = self._tensors.get(key)
+        if held is None or held.shape != shape:
+            held = self._tensors[key] = like.new_empty(shape)
         return held
 
 
@@ -62,6 +62,8 @@ def chain(x: Tensor, layers: list[Layer], pool: list[Workspace]) -> Tensor:
         return small
     if not torch.is_grad_enabled():
         return _forward(x, tensors[::2], tensors[1::2], relus, None)[-1]
+    if x.is_cuda and torch.cuda.is_current_stream_capturing():
+        pool = []  # what a GPU records (replay.py) has scratch of its own, which nobody else may take
     out: Tensor = _Chain.apply(x, Lease(pool), relus, *tensors)
     return out
 
