@@ -16,7 +16,9 @@ import torch
 from fairness_core.config import DEVICE_VARIABLE, DEVICES, UserError
 
 CPU = torch.device("cpu")
-UNITS = ("avx512_bf16", "amx_bf16", "bf16")  # what processors call theirs for 16 bits; the last on ARM
+# What processors call theirs for 16 bits. ARM's (bf16) is not among them: PyTorch may come without what would use it,
+# as it does for Macs.
+UNITS = ("avx512_bf16", "amx_bf16")
 Y = TypeVar("Y")
 R = TypeVar("R")
 
