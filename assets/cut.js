@@ -3,7 +3,6 @@
 // data = {rev, view, groups, classes, measures, epsilons, costs, strategies, places, under, map, splits}: pages/cut.py
 // builds it and says what each part means. Charts are drawn by plotly once; what moves lies over them as a few SVG marks.
 
-const CUTS = new WeakMap();
 const LAST = 500; // positions of a threshold: 0, 0.002, ..., 1
 const MAP_STEP = 10;
 const MOST_NAMED = 4; // groups a sentence lists; of more, the one with the fewest and the one with the most
@@ -540,12 +539,4 @@ class Cut {
   }
 }
 
-export default function ({ data, parentElement, setStateValue }) {
-  let cut = CUTS.get(parentElement);
-  if (!cut) CUTS.set(parentElement, (cut = new Cut(parentElement)));
-  cut.update(data, setStateValue);
-  return () => {
-    cut.destroy();
-    CUTS.delete(parentElement);
-  };
-}
+export default (component) => mounted(Cut, component);

@@ -3,8 +3,6 @@
 // data = {rev, stamp, plotly, palette: {light: dark}, slider, band, blocks: [{kind, id, area, frames, ...}]}:
 // pages/explorer.py builds it and says what each part means. Joined with blocks.js and slider.js into one module there.
 
-const EXPLORERS = new WeakMap();
-
 // -------------------------------------------------------------------------------------------------------------- explorer
 
 class Explorer {
@@ -152,12 +150,4 @@ class Explorer {
   }
 }
 
-export default function ({ data, parentElement, setStateValue }) {
-  let explorer = EXPLORERS.get(parentElement);
-  if (!explorer) EXPLORERS.set(parentElement, (explorer = new Explorer(parentElement)));
-  explorer.update(data, setStateValue);
-  return () => {
-    explorer.destroy();
-    EXPLORERS.delete(parentElement);
-  };
-}
+export default (component) => mounted(Explorer, component);

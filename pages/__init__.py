@@ -24,7 +24,13 @@ from fairness_core.metrics import METRICS
 from fairness_core.preparation import INAPPLICABLE
 from fairness_core.store import Store
 
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PLOTLY_ROUTE = "/assets/plotly.min.js"
+
+
+def joined(*names: str) -> str:
+    """Files of assets/ as one text: a live component is given its module, and its style, in one piece."""
+    return "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in names)
 
 
 def store_root() -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,9 @@ from fairness_core.outcomes import PEOPLE
 from fairness_core.scores import Scores
 from fairness_core.strategies import STRATEGIES
 from fairness_core.thresholds import GRID, MEASURES, bands, counts
-from pages import PLOTLY_ROUTE
+from pages import PLOTLY_ROUTE, joined
 from pages.explorer import plain
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 EPSILONS = (0.005, *(round(0.01 * k, 2) for k in range(1, 31)))
 COSTS = (0.1, 0.125, 0.167, 0.2, 0.25, 0.333, 0.5, 0.667, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 BINS = 50  # of the chart of scores
@@ -35,8 +33,8 @@ RHO = "balanced_accuracy"
 
 _component = st.components.v2.component(
     "equipoise_cut",
-    js="\n".join((ASSETS / n).read_text(encoding="utf-8") for n in ("blocks.js", "slider.js", "judge.js", "cut.js")),
-    css="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("explorer.css", "cut.css")),
+    js=joined("mount.js", "blocks.js", "slider.js", "judge.js", "cut.js"),
+    css=joined("explorer.css", "cut.css"),
     isolate_styles=False,
 )
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,16 +23,15 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from fairness_core import palette
-from pages import PLOTLY_ROUTE
+from pages import PLOTLY_ROUTE, joined
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 Payload = dict[str, Any]
 Block = dict[str, Any]
 
 _component = st.components.v2.component(
     "equipoise_explorer",
-    js="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in ("blocks.js", "slider.js", "explorer.js")),
-    css=(ASSETS / "explorer.css").read_text(encoding="utf-8"),
+    js=joined("mount.js", "blocks.js", "slider.js", "explorer.js"),
+    css=joined("explorer.css"),
     isolate_styles=False,
 )
 

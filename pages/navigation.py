@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+from pages import ASSETS
+
 ICON = ASSETS / "icon.svg"  # a named icon would be fetched from elsewhere
 
 st.set_page_config(page_title="Equipoise", page_icon=str(ICON), layout="wide")
