@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# compiled and listed now, not while somebody waits
+PREPARE := "from fairness_core import catalogue, kernels, store; kernels.prepare(); store.keep_catalogue(catalogue.build())"
 
 .PHONY: run test test-full bench lint screenshots clean
 
@@ -44,10 +46,10 @@ $(VENV)/bin/python:
 
 $(VENV)/app.stamp: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
-	$(BIN)/python -c "from fairness_core import kernels; kernels.prepare()"  # compiled now, not while somebody waits
+	$(BIN)/python -c $(PREPARE)
 	touch $@
 
 $(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
-	$(BIN)/python -c "from fairness_core import kernels; kernels.prepare()"
+	$(BIN)/python -c $(PREPARE)
 	touch $@ $(VENV)/app.stamp

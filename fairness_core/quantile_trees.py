@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from sklearn.ensemble import GradientBoostingRegressor
 
 Array = NDArray[np.float64]
 
@@ -49,6 +48,8 @@ class Search:
 
     def _improvement(self, candidates: Array) -> Array:
         """Expected improvement over the best value so far, for values taken to be normal."""
+        from sklearn.ensemble import GradientBoostingRegressor  # a second that nothing else has to wait for
+
         x, y = np.stack(self.points), np.array(self.values)
         low, middle, high = (
             GradientBoostingRegressor(

@@ -142,9 +142,10 @@ class Runner:
         return False
 
     def preload(self) -> None:
-        """Start the forkserver; it loads torch (seconds) while this process goes on."""
+        """Start the forkserver, which loads torch (seconds) while this process goes on; pages have a kept catalogue."""
         from fairness_core.worker import PRELOAD_FOR
 
+        self.store.adopt_catalogue()
         data_dir = str(self.data_dir) if self.data_dir else None
         os.environ[PRELOAD_FOR] = json.dumps([str(self.store.root), data_dir])
         # It imports what it preloads before it learns this process's import path.

@@ -6,9 +6,11 @@ in jobs.py.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import math
+import os
 import shutil
 import sqlite3
 import time
@@ -42,7 +44,18 @@ from fairness_core.records import (
 )
 from fairness_core.scores import Predictions, Scores
 
-__all__ = ["ACTIVE", "STATUSES", "Predictions", "Progress", "Run", "Scores", "Store", "Sweep", "code_hash"]
+__all__ = [
+    "ACTIVE",
+    "STATUSES",
+    "Predictions",
+    "Progress",
+    "Run",
+    "Scores",
+    "Store",
+    "Sweep",
+    "code_hash",
+    "keep_catalogue",
+]
 
 
 def code_hash() -> str:
@@ -59,6 +72,23 @@ def _code_hash(folder: Path, stamp: tuple[tuple[Path, int, int], ...]) -> str:
     for file, _, _ in stamp:
         digest.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def keep_catalogue(catalogue: Mapping[str, Any]) -> None:
+    """Leave it beside the compiled code, so that a new store has it at once; where nothing can be written a new store
+    waits for its runner instead."""
+    place = _kept_catalogue(catalogue["version"])
+    written = place.with_suffix(f".{os.getpid()}")
+    with contextlib.suppress(OSError):
+        place.parent.mkdir(exist_ok=True)
+        written.write_bytes(orjson.dumps(catalogue))
+        written.replace(place)
+        for old in set(place.parent.glob(_kept_catalogue("*").name)) - {place}:
+            old.unlink(missing_ok=True)
+
+
+def _kept_catalogue(version: str) -> Path:
+    return Path(__file__).parent / "__pycache__" / f"catalogue-{version}.json"
 
 
 class Store(Jobs):
@@ -309,6 +339,11 @@ class Store(Jobs):
         with self._transaction() as db:
             row = (catalogue["version"], time.time(), content)
             db.execute("INSERT OR REPLACE INTO catalogues VALUES (?, ?, ?)", row)
+
+    def adopt_catalogue(self) -> None:
+        """Publish what `keep_catalogue` has left of the present code, if it has."""
+        with contextlib.suppress(OSError):
+            self.publish_catalogue(orjson.loads(_kept_catalogue(code_hash()).read_bytes()))
 
     def catalogue(self) -> dict[str, Any] | None:
         """The catalogue that the present code published, or None if the runner has not come so far."""

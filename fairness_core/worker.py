@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fairness_core import datasets, metrics, regression, scores
 from fairness_core.config import Event, RunConfig, UserError
 from fairness_core.records import Progress
-from fairness_core.store import Store
+from fairness_core.store import Store, keep_catalogue
 
 if TYPE_CHECKING:
     from torch import nn
@@ -319,12 +319,14 @@ def preload(root: Path, data_dir: Path | None) -> None:
     not take the forkserver with it; the job that needs it will say what is wrong.
     """
     try:
-        catalogue = importlib.import_module("fairness_core.catalogue")
+        catalogue = importlib.import_module("fairness_core.catalogue").build(data_dir)
         with contextlib.closing(Store(root)) as store:
-            store.publish_catalogue(catalogue.build(data_dir))
+            store.publish_catalogue(catalogue)
+            tables = store.tables
+        keep_catalogue(catalogue)
         for name in PRELOAD:
             importlib.import_module(name)
         importlib.import_module("fairness_core.kernels").prepare()
-        datasets.preload()
+        datasets.preload(data_dir, tables)
     except Exception:
         traceback.print_exc()

@@ -62,7 +62,7 @@ def catalogue() -> dict[str, Any]:
     """What exists (methods, data sets, models). Shows the waiting state and ends this run until the engine tells."""
     found = store().catalogue()
     if found is None:
-        _load_chart_library()
+        load_chart_library()
         _wait_for_engine()
         st.stop()
     return {**found, "datasets": {**_published(found["version"], data_dir()), **datasets.entries(store().tables)}}
@@ -77,7 +77,7 @@ def _published(version: str, folder: str | None) -> dict[str, Any]:
     return known
 
 
-def _load_chart_library() -> None:
+def load_chart_library() -> None:
     """Use the waiting time: an explorer without blocks shows nothing but has the browser load plotly."""
     from pages.explorer import explorer
 

@@ -298,6 +298,7 @@ def _live(catalogue: Catalogue, shown: Sweep, active: bool) -> None:
             "The first points appear within seconds; every model is then a position of one slider.",
             icon=":material/hourglass_top:",
         )
+        pages.load_chart_library()
     else:
         others = _others(catalogue, shown, anchor.groups)
         scene.mount(main, others, anchor, view, on_position=lambda: _moved(values),

@@ -18,7 +18,7 @@ from pages.controls import draw_controls, heading
 from pages.sections import SECTIONS
 
 TICK = 0.5  # seconds between two looks at a run that is being trained
-PATIENCE = 0.5  # seconds that Train waits for the first figures, so that the page's next drawing shows them
+PATIENCE = 0.5  # seconds that charts of a run that has just been asked for wait for its first figures
 
 Form = Sequence[tuple[str, list[Control]]]  # (prefix of the widgets, controls)
 
@@ -218,18 +218,9 @@ def _resolved(
 def _train(config: RunConfig) -> None:
     """Submit the run and go on with it in the address; a finished one is simply shown."""
     run_id = pages.store().submit([config])[0]
-    st.query_params["run"] = run_id
+    st.query_params["run"] = st.session_state["train:begun"] = run_id
     pages.wake_runner()
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until and _waits(run_id):
-        time.sleep(0.02)
     st.rerun()
-
-
-def _waits(run_id: str) -> bool:
-    """Has the run not reported yet?"""
-    run = pages.store().run(run_id)
-    return run is not None and run.status in ACTIVE and run.step == 0
 
 
 # --------------------------------------------------------------------------------------------------------------- right
@@ -243,8 +234,21 @@ def _right(catalogue: dict[str, Any], run: Run | None, chosen: RunConfig | None)
         st.caption(":material/history: These results are from an earlier setting. Press Train for the one on the left.")
     number = regression_results.is_regression(run)
     measure = "" if number else gaps.picker(width=360)
+    if st.session_state.pop("train:begun", None) == run.id:
+        _wait_for_figures(run.id)
     unfinished = _unfinished(catalogue, run)
     st.fragment(_live, run_every=TICK if unfinished else None)(catalogue, run.id, measure, unfinished)
+
+
+def _wait_for_figures(run_id: str) -> None:
+    """A moment's patience with a run that has just been asked for: by now the settings are drawn and its training
+    begins, and with the first figures at hand the charts need not be drawn empty first."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        run = pages.store().run(run_id)
+        if run is None or run.status not in ACTIVE or run.step:
+            return
+        time.sleep(0.02)
 
 
 def _unfinished(catalogue: dict[str, Any], run: Run) -> set[str]:

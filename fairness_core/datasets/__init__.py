@@ -98,9 +98,10 @@ def entries(tables: Path) -> dict[str, dict[str, Any]]:
     return {table.name: own.entry(table) for table in own.tables(tables)}
 
 
-def preload() -> None:
-    """Read the bundled data set with its default options, so that processes forked from here have it at once."""
-    load("adult", complete(controls_of(SOURCES["adult"]), {}, "dataset adult"))
+def preload(data_dir: Folder, tables: Folder) -> None:
+    """Read the bundled data set with its default options, so that processes forked from here, which look in the same
+    folders, have it at once."""
+    load("adult", complete(controls_of(SOURCES["adult"]), {}, "dataset adult"), data_dir, tables)
 
 
 def _path(folder: Folder) -> Path | None:

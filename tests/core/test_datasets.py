@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairness_core import datasets
-from fairness_core.config import UserError, complete, controls_of
+from fairness_core import catalogue, datasets
+from fairness_core.config import UserError, complete, controls_of, resolve
 from fairness_core.datasets import adult
 from fairness_core.datasets.base import encode_table, group_codes, stratified_split
 
@@ -23,6 +23,14 @@ def test_row_counts_and_label_rates_are_the_published_ones() -> None:
     assert (len(data.test), int(data.test.y.sum())) == (16281, 3846)
     assert data.groups == ("Female", "Male")
     assert np.bincount(np.concatenate([data.train.s, data.validation.s])).tolist() == [10771, 21790]
+
+
+def test_a_run_of_the_bundled_data_set_finds_it_preloaded(tmp_path, monkeypatch) -> None:
+    datasets.preload(tmp_path, tmp_path / "tables")
+    monkeypatch.delattr(datasets, "source")  # nothing is read again
+    config = resolve(catalogue.build(), dataset="adult", method="erm")
+    data = datasets.load(config.dataset, config.dataset_options, tmp_path, tmp_path / "tables")
+    assert len(data.test) == 16281
 
 
 def test_the_random_split_is_the_benchmarks_shape() -> None:

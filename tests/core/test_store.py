@@ -14,7 +14,7 @@ from fairness_core import scores
 from fairness_core import store as store_module
 from fairness_core.config import Event, UserError, content_hash
 from fairness_core.datasets import Split
-from fairness_core.store import Scores, Store, code_hash
+from fairness_core.store import Scores, Store, code_hash, keep_catalogue
 from tests.core.conftest import COUNTS, claim_and_start, config, finish_all
 
 # -- reading
@@ -147,6 +147,33 @@ def test_the_catalogue_of_other_code_is_not_shown(store):
     assert store.catalogue() is None
     store.publish_catalogue({"version": code_hash(), "methods": {"erm": {}}})
     assert store.catalogue()["methods"] == {"erm": {}}
+
+
+@pytest.fixture
+def kept_in(monkeypatch, tmp_path):
+    """Where catalogues are kept for new stores, in a folder of the test's own."""
+    folder = tmp_path / "beside the code"
+    monkeypatch.setattr("fairness_core.store._kept_catalogue", lambda version: folder / f"catalogue-{version}.json")
+    return folder
+
+
+def test_a_new_store_adopts_the_catalogue_that_was_kept(store, kept_in):
+    store.adopt_catalogue()
+    assert store.catalogue() is None  # none was kept
+    keep_catalogue({"version": "other", "methods": {}})
+    store.adopt_catalogue()
+    assert store.catalogue() is None
+    keep_catalogue({"version": code_hash(), "methods": {"erm": {}}})
+    store.adopt_catalogue()
+    assert store.catalogue()["methods"] == {"erm": {}}
+    assert [file.name for file in kept_in.iterdir()] == [f"catalogue-{code_hash()}.json"]  # the other is gone
+
+
+def test_where_nothing_can_be_written_no_catalogue_is_kept(store, kept_in):
+    kept_in.write_text("a file where the folder should be")
+    keep_catalogue({"version": code_hash(), "methods": {}})
+    store.adopt_catalogue()
+    assert store.catalogue() is None
 
 
 def test_the_code_hash_changes_with_the_code(tmp_path, monkeypatch):

@@ -1,0 +1,92 @@
+"""The strength of an artificial bias, chosen on validation: the floor of the valley among what costs no performance."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairness_core import calibration
+from fairness_core.config import UserError
+
+
+def points(gaps: dict[float, list[float]], performances: dict[float, float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"lam": rate, "seed": seed, "validation_gap": gap, "validation_performance": performances[rate],
+             "test_gap": gap, "test_performance": performances[rate]}
+            for rate, own in gaps.items() for seed, gap in enumerate(own)
+        ]
+    )  # fmt: skip
+
+
+def test_the_choice_is_the_floor_of_the_smoothed_valley() -> None:
+    gaps = {0.0: [0.20, 0.22], 30.0: [0.12, 0.11], 50.0: [0.06, 0.05], 60.0: [0.05, 0.06], 100.0: [0.15, 0.16]}
+    found = calibration.choose(points(gaps, dict.fromkeys(gaps, 0.8)))
+    assert (found.value, found.alike, found.edge, found.seeds) == (50.0, (50.0, 60.0), False, 2)
+    assert found.smoothed == pytest.approx((0.115 + 2 * 0.055 + 0.055) / 4)
+    assert found.test_gap == pytest.approx(0.055)
+
+
+def test_a_lucky_rate_among_bad_ones_is_not_chosen() -> None:
+    gaps = {0.0: [0.20], 20.0: [0.04], 40.0: [0.20], 60.0: [0.06], 80.0: [0.05], 100.0: [0.08]}
+    assert calibration.choose(points(gaps, dict.fromkeys(gaps, 0.8))).value == 80.0
+
+
+def test_of_classes_what_costs_accuracy_is_barred() -> None:
+    gaps = {0.0: [0.20, 0.22, 0.21], 50.0: [0.12, 0.10, 0.11], 100.0: [0.05, 0.06, 0.04]}
+    table = points(gaps, dict.fromkeys(gaps, 0.8))
+    level = {0.0: [0.80, 0.82, 0.81], 50.0: [0.79, 0.825, 0.81], 100.0: [0.79, 0.82, 0.79]}
+    table["validation_performance"] = [
+        level[lam][int(seed)] for lam, seed in zip(table["lam"], table["seed"], strict=True)
+    ]
+    # mean differences to n = 0: -0.0017 with a standard error of 0.0044, and -0.01 with one of 0.0058
+    found = calibration.of_classes(table)
+    assert (found.value, found.barred, found.alike) == (50.0, (100.0,), (50.0,))
+    treated = table[table["lam"] > 0]
+    assert calibration.of_classes(treated).value == 100.0  # nothing to compare with
+    assert calibration.of_classes(treated, untreated={0: 0.78, 1: 0.82, 2: 0.79}).barred == ()
+    better = calibration.of_classes(table, untreated={0: 0.83, 1: 0.85, 2: 0.84})
+    assert (better.value, better.barred) == (0.0, (50.0, 100.0))  # all cost too much: the best of them
+    worse = calibration.of_classes(table, untreated={0: 0.5, 1: 0.6, 2: 0.5})
+    assert worse.barred == (100.0,)  # n = 0 is better than that
+    assert calibration.of_classes(table[table["seed"] == 0]).value == 100.0  # one seed tells no error
+
+
+def test_of_a_number_what_costs_too_much_error_is_barred() -> None:
+    gaps = {0.0: [0.20, 0.22], 50.0: [0.12, 0.10], 100.0: [0.05, 0.06]}
+    table = points(gaps, {0.0: 1.0, 50.0: 1.05, 100.0: 1.06})
+    table = table.rename(columns=lambda c: c.replace("performance", "error"))
+    table = table.assign(validation_eerr=table["validation_error"], validation_mean_absolute_error=2.0)
+    found = calibration.of_errors(table)
+    assert (found.value, found.barred, found.edge) == (50.0, (100.0,), False)
+    assert found.alike == (50.0,)
+    assert (found.validation_performance, found.test_performance) == (-1.05, -1.05)
+    untreated = {"eerr": 1.02, "mean_absolute_error": 2.0}
+    assert calibration.of_errors(table, untreated=untreated).barred == (100.0,)  # the value 0 errs less than that
+    known = calibration.of_errors(table[table["lam"] > 0], untreated=untreated)
+    assert (known.value, known.barred) == (100.0, ())
+    broken = table.assign(validation_error=table["validation_error"].where(table["lam"] > 0))
+    broken["validation_eerr"] = broken["validation_error"]  # 0 is not known
+    assert calibration.of_errors(broken).value == 100.0
+    with pytest.raises(UserError, match="No rate"):
+        calibration.of_errors(table.assign(validation_error=np.nan, validation_eerr=np.nan))
+    worse = calibration.of_errors(table, untreated={"eerr": 0.5, "mean_absolute_error": 2.0})
+    assert (worse.value, worse.barred) == (0.0, (50.0, 100.0))  # all cost too much: the best of them
+
+
+def test_a_rate_may_cost_little_of_either_error() -> None:
+    gaps = {0.0: [0.20], 50.0: [0.12], 100.0: [0.05]}
+    table = points(gaps, dict.fromkeys(gaps, 1.0)).rename(columns=lambda c: c.replace("performance", "error"))
+    errors = {0.0: 2.0, 50.0: 2.09, 100.0: 2.11}
+    table = table.assign(validation_eerr=1.0, validation_mean_absolute_error=table["lam"].map(errors))
+    assert (found := calibration.of_errors(table)).value == 50.0
+    assert found.barred == (100.0,)
+    assert calibration.of_errors(table.assign(validation_mean_absolute_error=2.0)).value == 100.0
+
+
+def test_one_seed_is_judged_by_the_noise_floor_and_the_edge_is_told() -> None:
+    table = points({0.0: [0.2], 100.0: [0.05]}, {0.0: 0.9, 100.0: 0.8})
+    assert calibration.choose(table, floor=0.01).edge
+    assert calibration.choose(table, floor=0.01).alike == (100.0,)
+    assert calibration.choose(table, floor=0.16).alike == (0.0, 100.0)
+    with pytest.raises(UserError, match="No rate"):
+        calibration.choose(table.assign(validation_gap=np.nan))
