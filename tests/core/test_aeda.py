@@ -79,11 +79,11 @@ def coloured(n: int = 400, seed: int = 0) -> Dataset:
 def test_a_stack_equals_its_single_runs_in_float64(options: dict[str, Any], groups: int) -> None:
     data = tiny_dataset(groups=groups)
     lams, seeds = [0.3, 0.3, 1.0, 1.0], [0, 1, 0, 1]
-    recipes = [recipe(lam=lam, **options) for lam in lams]
-    together = job(recipes, data, seeds, BRIEF, dtype=torch.float64)
+    recipes = [recipe(lam=lam, bias_hidden="16", **options) for lam in lams]
+    together = job(recipes, data, seeds, BRIEF, dtype=torch.float64, live=False)
     finish(together)
     for r, seed in enumerate(seeds):
-        alone = job([recipes[r]], data, [seed], BRIEF, dtype=torch.float64)
+        alone = job([recipes[r]], data, [seed], BRIEF, dtype=torch.float64, live=False)
         finish(alone)
         for name, value in alone.learner.model.net.parameters.items():
             stacked = together.learner.model.net.parameters[name][r]

@@ -213,12 +213,12 @@ def test_lambda_weighs_what_is_moved() -> None:
 def test_a_stack_equals_its_single_runs_in_float64(options: dict[str, Any], groups: int) -> None:
     data = scarce(groups)
     lams, seeds = [0.3, 0.3, 1.0, 1.0], [0, 1, 0, 1]
-    recipes = [recipe(lam=lam, **options) for lam in lams]
-    together = job(recipes, data, seeds, dtype=torch.float64)
+    recipes = [recipe(lam=lam, bias_hidden="16", **options) for lam in lams]
+    together = job(recipes, data, seeds, dtype=torch.float64, live=False)
     for _ in train(together):
         pass
     for r, seed in enumerate(seeds):
-        alone = job([recipes[r]], data, [seed], dtype=torch.float64)
+        alone = job([recipes[r]], data, [seed], dtype=torch.float64, live=False)
         for _ in train(alone):
             pass
         for name, value in alone.learner.model.net.parameters.items():

@@ -51,7 +51,7 @@ def stacked(
     models = [MLP("8-8").build(data, seed) for seed in seeds]
     if method in LATENT:  # whose steps take any rows for codes
         models = [recipe.network(data, seed) for recipe, seed in zip(recipes, seeds, strict=True)]
-    job = Job(recipes, models, seeds, [data] * len(seeds), budget, dtype=torch.float64)
+    job = Job(recipes, models, seeds, [data] * len(seeds), budget, dtype=torch.float64, live=False)
     for _ in train(job):
         pass
     return [{k: v.detach()[r] for k, v in job.learner.model.net.parameters.items()} for r in range(len(seeds))]  # type: ignore[misc]
@@ -126,9 +126,10 @@ def test_closing_the_generator_stops_it(method: str) -> None:
 def variants() -> Iterator[tuple[str, dict[str, Any]]]:
     for method in GRADIENT:
         controls = {c.name: c for c in controls_of(METHODS[method])}
+        small = {"bias_hidden": "16"} if "bias_hidden" in controls else {}
         for notion in controls["notion"].choices if "notion" in controls else [None]:
             for scope in controls["scope"].choices if "scope" in controls else [None]:
-                yield method, {k: v for k, v in (("notion", notion), ("scope", scope)) if v}
+                yield method, {k: v for k, v in (("notion", notion), ("scope", scope)) if v} | small
 
 
 @pytest.mark.parametrize(("method", "options"), list(variants()))
