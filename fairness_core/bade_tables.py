@@ -4,8 +4,8 @@ beside DBA, its sibling.
 How strong the artificial bias has to be is chosen on validation along one path: the injection rate n % at strength 1,
 and beyond 100 % the strength s at the full rate; DBA's factor likewise. A strength may cost no EAcc that validation can
 tell (calibration.of_classes) and, where a number is predicted, 5 % of either error (of_errors). Nothing is chosen on
-test. DBA's printed figures of
-Adult and MEPS stand in comments of its scripts (arXiv 2202.10582), taken at the best epoch on test.
+test. DBA's printed figures of Adult and MEPS stand in comments of its scripts (arXiv 2202.10582), taken at the best
+epoch on test.
 """
 
 from __future__ import annotations

@@ -341,8 +341,8 @@ class Store(Jobs):
             db.execute("INSERT OR REPLACE INTO catalogues VALUES (?, ?, ?)", row)
 
     def adopt_catalogue(self) -> None:
-        """Publish what `keep_catalogue` has left of the present code, if it has."""
-        with contextlib.suppress(OSError):
+        """Publish what `keep_catalogue` has left of the present code, if it has and it can be read."""
+        with contextlib.suppress(OSError, orjson.JSONDecodeError):
             self.publish_catalogue(orjson.loads(_kept_catalogue(code_hash()).read_bytes()))
 
     def catalogue(self) -> dict[str, Any] | None:

@@ -78,7 +78,7 @@ def _published(version: str, folder: str | None) -> dict[str, Any]:
 
 
 def load_chart_library() -> None:
-    """Use the waiting time: an explorer without blocks shows nothing but has the browser load plotly."""
+    """Use the time without a chart: an explorer without blocks shows nothing but has the browser load plotly."""
     from pages.explorer import explorer
 
     explorer([], key="warm-up", revision="")

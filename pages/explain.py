@@ -119,6 +119,7 @@ def _empty(catalogue: dict[str, Any]) -> None:
                          icon=":material/play_arrow:"):  # fmt: skip
                 _train_first(catalogue, {"dataset": coded, "method": latent_course.METHOD})
             st.page_link("train.py", label="Choose the settings first", icon=":material/model_training:")
+    pages.load_chart_library()
 
 
 def _train_first(catalogue: dict[str, Any], first: dict[str, Any]) -> None:

@@ -269,6 +269,7 @@ def _empty(catalogue: Catalogue) -> None:
         )
         if st.button("Train this frontier", type="primary", icon=":material/play_arrow:", key="train-empty"):
             _train(wanted)
+    pages.load_chart_library()
 
 
 # ----------------------------------------------------------------------------------------------------------------- live

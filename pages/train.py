@@ -266,6 +266,7 @@ def _empty() -> None:
             "a second and move while the network learns."
         )
         st.page_link("runs.py", label="Open one of the earlier runs", icon=":material/history:")
+    pages.load_chart_library()
 
 
 def _live(catalogue: dict[str, Any], run_id: str, measure: str, unfinished: set[str]) -> None:

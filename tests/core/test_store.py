@@ -166,7 +166,16 @@ def test_a_new_store_adopts_the_catalogue_that_was_kept(store, kept_in):
     keep_catalogue({"version": code_hash(), "methods": {"erm": {}}})
     store.adopt_catalogue()
     assert store.catalogue()["methods"] == {"erm": {}}
-    assert [file.name for file in kept_in.iterdir()] == [f"catalogue-{code_hash()}.json"]  # the other is gone
+    (kept,) = kept_in.iterdir()  # the other is gone
+    assert kept.name == f"catalogue-{code_hash()}.json"
+
+
+def test_a_kept_catalogue_that_is_damaged_is_none(store, kept_in):
+    keep_catalogue({"version": code_hash(), "methods": {}})
+    (kept,) = kept_in.iterdir()
+    kept.write_bytes(kept.read_bytes()[:-2])
+    store.adopt_catalogue()
+    assert store.catalogue() is None
 
 
 def test_where_nothing_can_be_written_no_catalogue_is_kept(store, kept_in):
