@@ -161,7 +161,7 @@ def _faces(
     )  # fmt: skip
 
 
-UP = (100.0, 200.0, 300.0)  # a network sees more of the group in a face than counts say, so s = 1 falls short
+UP = (100.0, 150.0, 200.0, 300.0)  # a network sees more of the group in a face than counts say, so s = 1 falls short
 UTKFACE = {
     "UTKFace, age group by gender": _faces("age group", "gender", UP, method={}),
     # Races are nearly balanced between men and women, and a plain model's gaps are not of counts. So training rows are

@@ -49,16 +49,13 @@ def of_sweep(runs: pd.DataFrame, validation: Mapping[str, Counts], test: Mapping
 
 def of_classes(points: pd.DataFrame, floor: float = 0.0, untreated: Mapping[int, float] | None = None) -> Choice:
     """`choose` where the target is a class, by Odds and EAcc, among the values that cost no EAcc: on validation it lies
-    at most one standard error below that without an artificial bias, which is that of the `untreated` model ({seed:
-    EAcc}) or of the value 0, whichever is the better; the error is that of the difference seed by seed. Where neither
-    is known, and of one seed, which tells no error, nothing is barred."""
+    at most one standard error below that of the `untreated` model ({seed: EAcc}) or, where that is not given, of the
+    value 0; the error is that of the difference seed by seed. Where neither is known, and of one seed, which tells no
+    error, nothing is barred."""
     table = points.pivot_table(index="seed", columns="lam", values="validation_performance")
-    known = [table[0.0]] if 0.0 in table else []
-    if untreated is not None:
-        known.append(pd.Series(untreated))
-    if not known:
+    if untreated is None and 0.0 not in table:
         return choose(points, floor)
-    difference, error = _paired(table, max(known, key=lambda own: float(own.mean())))
+    difference, error = _paired(table, table[0.0] if untreated is None else pd.Series(untreated))
     return choose(points, floor, barred=table.columns.to_numpy(dtype=np.float64)[difference < -error])
 
 
