@@ -79,6 +79,7 @@ def aeda_table1(quick: bool, data_dir: Path | str | None = None, only: str = "")
             "method": name,
             "paper": _printed(row),
             "ours": _ours(name, row, dataset, range(1 if quick else SEEDS), data_dir),
+            "bits": devices.bits(str(row.training.get("precision", "float32"))),
         }
         for name, row in lines(ROWS, only).items()
     ]

@@ -101,6 +101,11 @@ class Study:
             return {"split": "5-fold", "fold": seed}
         return {"split_seed": seed} if self.redrawn else {}
 
+    @property
+    def bits(self) -> int:
+        """In which the networks of this study are trained here."""
+        return devices.bits(str(self.training.get("precision", "float32")))
+
     def quicker(self) -> Study:
         """The same in a few minutes at most: two seeds (of folds one), four strengths, the first law."""
         few = (0.0, 50.0, 100.0, *[p for p in self.path if p > 100][:1])
@@ -246,7 +251,14 @@ def rows_of(what: str, study: Study, data_dir: Path | str | None) -> list[dict[s
     plain = trained(study, study.configs(known, "erm", {}, study.seeds), data_dir)
     before, floor = _told(plain, tell), float(np.mean([one.floor for one in plain]))
     rows: list[dict[str, Any]] = [
-        {"data": what, "method": "erm", "paper": _printed(study, "ERM"), "ours": before, "noise_floor": floor}
+        {
+            "data": what,
+            "method": "erm",
+            "paper": _printed(study, "ERM"),
+            "ours": before,
+            "noise_floor": floor,
+            "bits": study.bits,
+        }
     ]
     say(f"{what}, erm: {_short(before, tell)}, noise floor {floor:.3g}")
     lines = [
@@ -258,7 +270,7 @@ def rows_of(what: str, study: Study, data_dir: Path | str | None) -> list[dict[s
     for name, printed, method, steps in lines:
         found = _valley(study, known, method, steps, data_dir)
         row = _chosen(found, plain, floor, tell) | {"method": name}
-        rows.append({"data": what, "paper": _printed(study, printed), **row})
+        rows.append({"data": what, "paper": _printed(study, printed), **row, "bits": study.bits})
         say(f"{what}, {name}: {_short(row['ours'], tell)}, {row['reduction_above_floor']:.0f} %")
     return rows
 

@@ -53,6 +53,11 @@ def in_16_bits(precision: str, device: torch.device) -> bool:
     return any(capabilities.get(unit, False) for unit in UNITS)
 
 
+def bits(precision: str) -> int:
+    """Of the numbers that pass through a network of pictures where this process trains."""
+    return 16 if in_16_bits(precision, here()) else 32
+
+
 def making_on(device: torch.device, training: Generator[Y, None, R]) -> Generator[Y, None, R]:
     """The same training, whose new tensors lie on `device` unless it says otherwise."""
     if device == CPU:

@@ -46,6 +46,7 @@ def test_the_table_tells_what_validation_chose(
     )
     plain, row, sibling = bade_tables.rows_of("made up", study, None)
     assert plain["noise_floor"] == pytest.approx(1.0)
+    assert plain["bits"] == row["bits"] == 32
     assert row["chosen"]["strength"] == 50.0
     assert row["reduction_above_floor"] == pytest.approx(100 * (1 - 2.05 / 10.05))
     assert row["paper"] == {"odds": 3.63, "eacc": 81.67}

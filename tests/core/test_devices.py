@@ -195,6 +195,7 @@ def test_16_bits_where_the_device_has_units_for_them_or_where_asked(monkeypatch:
         known = {"amx_bf16": False, "architecture": "any"} | dict.fromkeys(names, True)
         monkeypatch.setattr(torch.cpu, "get_capabilities", known.copy)
         assert devices.in_16_bits("auto", CPU) is has
+        assert devices.bits("auto") == (16 if has else 32)
         assert devices.in_16_bits("bfloat16", CPU)
         assert not devices.in_16_bits("float32", CPU)
     for has in (False, True):
