@@ -11,7 +11,9 @@ run: $(VENV)/app.stamp
 
 test: $(VENV)/dev.stamp lint
 	$(BIN)/python tests/find_browser.py
-	$(BIN)/python -m pytest -m "not full and not gpu" tests/core tests/test_architecture.py tests/pages tests/browser
+	$(BIN)/python -m pytest -m "not full and not gpu" tests/core tests/test_architecture.py
+	$(BIN)/python -m pytest -m "not full and not gpu" -n 2 --dist loadfile tests/pages  # one thread each
+	$(BIN)/python -m pytest -m "not full and not gpu" tests/browser
 
 test-full: $(VENV)/dev.stamp lint
 	$(BIN)/python tests/find_browser.py
