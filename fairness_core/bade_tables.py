@@ -1,11 +1,10 @@
 """BaDe (arXiv 2303.01504): its tables and its figure of bias against the injection rate, run with our code; on tables
 beside DBA, its sibling.
 
-How strong the artificial bias has to be is chosen on validation along one path: the injection rate n % at strength 1,
-and beyond 100 % the strength s at the full rate; DBA's factor likewise. A strength may cost no EAcc that validation can
-tell (calibration.of_classes) and, where a number is predicted, 5 % of either error (of_errors). Nothing is chosen on
-test. DBA's printed figures of Adult and MEPS stand in comments of its scripts (arXiv 2202.10582), taken at the best
-epoch on test.
+How strong the artificial bias has to be is chosen on validation (calibration.choose) along one path: the injection rate
+n % at strength 1, and beyond 100 % the strength s at the full rate; DBA's factor likewise. Where a number is predicted,
+a strength may cost 5 % of either error (calibration.of_errors). Nothing is chosen on test. DBA's printed figures of
+Adult and MEPS stand in comments of its scripts (arXiv 2202.10582), taken at the best epoch on test.
 """
 
 from __future__ import annotations
@@ -166,7 +165,7 @@ def _faces(
     )  # fmt: skip
 
 
-UP = (100.0, 150.0, 200.0, 300.0)  # a network sees more of the group in a face than counts say, so s = 1 falls short
+UP = (100.0, 200.0, 300.0)  # a network sees more of the group in a face than counts say, so s = 1 falls short
 UTKFACE = {
     "UTKFace, age group by gender": _faces("age group", "gender", UP, method={}),
     # Races are nearly balanced between men and women, and a plain model's gaps are not of counts. So training rows are
@@ -250,6 +249,7 @@ def rows_of(what: str, study: Study, data_dir: Path | str | None) -> list[dict[s
     known, tell = catalogue.build(data_dir), study.yardstick
     plain = trained(study, study.configs(known, "erm", {}, study.seeds), data_dir)
     before, floor = _told(plain, tell), float(np.mean([one.floor for one in plain]))
+    untreated = {name: _told(plain, tell, "validation")[name]["mean"] for name in tell.measures}
     rows: list[dict[str, Any]] = [
         {
             "data": what,
@@ -269,7 +269,7 @@ def rows_of(what: str, study: Study, data_dir: Path | str | None) -> list[dict[s
         lines.append(("dba", "DBA", "dba", {f: {"factor": f} for f in study.factors}))
     for name, printed, method, steps in lines:
         found = _valley(study, known, method, steps, data_dir)
-        row = _chosen(found, plain, floor, tell) | {"method": name}
+        row = _chosen(found, before, floor, untreated, tell) | {"method": name}
         rows.append({"data": what, "paper": _printed(study, printed), **row, "bits": study.bits})
         say(f"{what}, {name}: {_short(row['ours'], tell)}, {row['reduction_above_floor']:.0f} %")
     return rows
@@ -284,16 +284,17 @@ def _valley(
     return {s: results[i * study.seeds : (i + 1) * study.seeds] for i, s in enumerate(steps)}
 
 
-def _chosen(found: dict[float, list[Result]], plain: Sequence[Result], floor: float, tell: Yardstick) -> dict[str, Any]:
-    """plain: the untreated model, a result per seed."""
+def _chosen(
+    found: dict[float, list[Result]],
+    before: dict[str, Any],
+    floor: float,
+    untreated: Mapping[str, float],
+    tell: Yardstick,
+) -> dict[str, Any]:
+    """before, untreated: what the untreated model shows on test, and the means of its measures on validation."""
     table = pd.DataFrame([row for strength, results in found.items() for row in _points(strength, results, tell)])
-    if tell is NUMBERS:
-        means = {name: own["mean"] for name, own in _told(plain, tell, "validation").items() if name in tell.measures}
-        choice = calibration.of_errors(table, floor, means)
-    else:
-        levels = {seed: result.measured["validation"][tell.performance] for seed, result in enumerate(plain)}
-        choice = calibration.of_classes(table, floor, levels)
-    before, ours = _told(plain, tell), _told(found[choice.value], tell)
+    choice = calibration.of_errors(table, floor, untreated) if tell is NUMBERS else calibration.choose(table, floor)
+    ours = _told(found[choice.value], tell)
     above = [max(own[tell.gap]["mean"] - floor, 0.0) for own in (before, ours)]
     change = ours[tell.performance]["mean"] - before[tell.performance]["mean"]
     return {

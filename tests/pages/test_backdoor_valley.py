@@ -87,16 +87,6 @@ def test_rates_that_cost_too_much_error_are_named(open_page, store, catalogue, v
     assert "its EErr 10.500" in said
 
 
-def test_rates_that_cost_accuracy_are_named(store, catalogue, valley):
-    table = backdoor_valley.gather(catalogue, store.run(valley[-1].id)).points
-    names = {"rate": "lam", "gap": "test_gap", "level": "test_performance"}
-    level = 0.8 - table["rate"].clip(lower=70) / 1000
-    points = table.rename(columns=names).assign(validation_performance=level)
-    said = backdoor_words.choice(calibration.of_classes(points), table.groupby("rate").first(), Units(), 400)
-    assert "Not looked at, since their EAcc on validation lies more than one standard error over seeds below" in said
-    assert "below that of n = 0 %: n = 80, 90, 100 %." in said
-
-
 def test_an_edge_and_one_seed_are_said(open_page, store, catalogue):
     made = [configured(catalogue, rate=rate) for rate in (0.0, 20.0, 40.0)]
     for config in made:
