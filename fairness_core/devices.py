@@ -54,7 +54,8 @@ def in_16_bits(precision: str, device: torch.device) -> bool:
 
 
 def bits(precision: str) -> int:
-    """Of the numbers that pass through a network of pictures where this process trains."""
+    """How many bits each number has that passes through a network of pictures where this process trains; networks of
+    tables always compute in 32."""
     return 16 if in_16_bits(precision, here()) else 32
 
 

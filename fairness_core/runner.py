@@ -142,7 +142,8 @@ class Runner:
         return False
 
     def preload(self) -> None:
-        """Start the forkserver, which loads torch (seconds) while this process goes on; pages have a kept catalogue."""
+        """Start the forkserver, which loads torch (seconds) while this process goes on. Meanwhile pages read the kept
+        catalogue, if there is one."""
         from fairness_core.worker import PRELOAD_FOR
 
         self.store.adopt_catalogue()
