@@ -1,10 +1,10 @@
 """BaDe (arXiv 2303.01504): its tables and its figure of bias against the injection rate, run with our code; on tables
 beside DBA, its sibling.
 
-How strong the artificial bias has to be is chosen on validation (calibration.choose) along one path: the injection rate
-n % at strength 1, and beyond 100 % the strength s at the full rate; DBA's factor likewise. Where a number is predicted,
-a strength may cost 5 % of either error (calibration.of_errors). Nothing is chosen on test. DBA's printed figures of
-Adult and MEPS stand in comments of its scripts (arXiv 2202.10582), taken at the best epoch on test.
+How strong the artificial bias has to be is chosen on validation along one path: the injection rate n % at strength 1,
+and beyond 100 % the strength s at the full rate; DBA's factor likewise. What costs too much performance there is barred
+(calibration.LOSS). Nothing is chosen on test. DBA's printed figures of Adult and MEPS stand in comments of its scripts
+(arXiv 2202.10582), taken at the best epoch on test.
 """
 
 from __future__ import annotations
@@ -297,7 +297,8 @@ def _chosen(
 ) -> dict[str, Any]:
     """before, untreated: what the untreated model shows on test, and the means of its measures on validation."""
     table = pd.DataFrame([row for strength, results in found.items() for row in _points(strength, results, tell)])
-    choice = calibration.of_errors(table, floor, untreated) if tell is NUMBERS else calibration.choose(table, floor)
+    choose = calibration.of_errors if tell is NUMBERS else calibration.of_classes
+    choice = choose(table, floor / tell.factor, {name: value / tell.factor for name, value in untreated.items()})
     ours = _told(found[choice.value], tell)
     above = [max(own[tell.gap]["mean"] - floor, 0.0) for own in (before, ours)]
     change = ours[tell.performance]["mean"] - before[tell.performance]["mean"]
@@ -316,14 +317,14 @@ def _chosen(
 
 
 def _points(strength: float, results: Sequence[Result], tell: Yardstick) -> list[dict[str, float]]:
-    """Rows as `calibration` wants them, one per seed."""
+    """Rows as `calibration` wants them, one per seed; of classes as fractions."""
     rows = []
     for seed, result in enumerate(results):
         row = {"lam": strength, "seed": float(seed)}
         for stage in ("validation", "test"):
-            row[f"{stage}_gap"] = result.measured[stage][tell.gap]
-            row[f"{stage}_{tell.level}"] = result.measured[stage][tell.performance]
-        row |= {f"validation_{name}": value for name, value in result.measured["validation"].items()}
+            own = {name: value / tell.factor for name, value in result.measured[stage].items()}
+            row |= {f"{stage}_{name}": value for name, value in own.items()}
+            row |= {f"{stage}_gap": own[tell.gap], f"{stage}_{tell.level}": own[tell.performance]}
         rows.append(row)
     return rows
 

@@ -119,7 +119,7 @@ def _renamed(points: pd.DataFrame, told: Mapping[str, Mapping[str, float]]) -> p
 
 
 def _choice(points: pd.DataFrame, floor: float, number: bool) -> calibration.Choice:
-    level, choose = ("error", calibration.of_errors) if number else ("performance", calibration.choose)
+    level, choose = ("error", calibration.of_errors) if number else ("performance", calibration.of_classes)
     names = {
         "rate": "lam", "gap": "test_gap", "level": f"test_{level}", "validation_level": f"validation_{level}"
     }  # fmt: skip

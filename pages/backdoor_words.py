@@ -105,9 +105,10 @@ def choice(chosen: Choice, table: pd.DataFrame, units: Units, n: int) -> str:
         within = "one standard error over seeds" if chosen.seeds > 1 else "what chance alone makes"
         told += f" Within {within}: n = {others} %."
     if chosen.barred:
+        errors = "EErr or the mean absolute error" if number else "1 − EAcc"
         told += (
-            f" Not looked at, since they cost more than {100 * LOSS:.0f} % of EErr or of the mean absolute error on "
-            f"validation: n = {', '.join(f'{rate:g}' for rate in chosen.barred)} %."
+            f" Not looked at, since they raise {errors} on validation by more than {100 * LOSS:.0f} %: "
+            f"n = {', '.join(f'{rate:g}' for rate in chosen.barred)} %."
         )
     if len(chosen.alike) == len(table):
         told += " By this rule no two of these rates can be told apart; more seeds may do it."

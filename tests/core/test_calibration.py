@@ -63,6 +63,22 @@ def test_a_rate_may_cost_little_of_either_error() -> None:
     assert calibration.of_errors(table.assign(validation_mean_absolute_error=2.0)).value == 100.0
 
 
+def test_a_rate_may_cost_little_of_eacc() -> None:
+    gaps = {0.0: [0.20, 0.22], 50.0: [0.12, 0.10], 100.0: [0.05, 0.06]}
+    table = points(gaps, {0.0: 0.80, 50.0: 0.791, 100.0: 0.789})  # 1 - EAcc: 5 % is one point here
+    found = calibration.of_classes(table)
+    assert (found.value, found.barred, found.edge) == (50.0, (100.0,), False)
+    assert found.validation_performance == pytest.approx(0.791)
+    assert calibration.of_classes(table, untreated={"eacc": 0.81}).barred == (50.0, 100.0)
+    assert calibration.of_classes(table, untreated={"eacc": 0.7}).barred == (100.0,)  # the value 0 is better than that
+    above = table[table["lam"] > 0]
+    assert calibration.of_classes(above).value == 100.0  # nothing to compare with but the smallest value
+    assert calibration.of_classes(above, untreated={"eacc": 0.80}).value == 50.0
+    assert calibration.choose(table).value == 100.0  # by the gap alone
+    hopeless = calibration.of_classes(above, untreated={"eacc": 0.9})
+    assert (hopeless.value, hopeless.barred) == (50.0, (100.0,))  # all cost too much: the best of them
+
+
 def test_one_seed_is_judged_by_the_noise_floor_and_the_edge_is_told() -> None:
     table = points({0.0: [0.2], 100.0: [0.05]}, {0.0: 0.9, 100.0: 0.8})
     assert calibration.choose(table, floor=0.01).edge
