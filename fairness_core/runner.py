@@ -59,6 +59,14 @@ def ensure_running(root: Path | str, data_dir: Path | str | None = None) -> None
         )
 
 
+def alive(root: Path | str) -> bool:
+    """Does a runner serve store `root`? The lock is tried for a moment, in which none could be started."""
+    lock = take_lock(Path(root).expanduser().absolute() / "runner.lock")
+    if lock is not None:
+        lock.close()
+    return lock is None
+
+
 def _command(root: Path, data_dir: Path | str | None, lock_fd: int, *options: str) -> list[str]:
     command = [sys.executable, "-m", "fairness_core", "runner", "--store", str(root), "--lock-fd", str(lock_fd)]
     if data_dir is not None:

@@ -26,6 +26,7 @@ from fairness_core.store import Store
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PLOTLY_ROUTE = "/assets/plotly.min.js"
+RETRY = 30.0  # seconds between two attempts to start a runner that is gone
 
 
 def joined(*names: str) -> str:
@@ -56,6 +57,18 @@ def _open(root: Path) -> Store:
 def wake_runner() -> None:
     """Make sure somebody trains what is submitted; costs nothing while the runner is alive."""
     runner.ensure_running(store_root(), data_dir())
+
+
+def unattended() -> str:
+    """What to add where somebody waits for a run: nothing while a runner is there. One that is gone is started again,
+    at most every RETRY seconds; one that is gone again by then does not start, and that is said."""
+    if runner.alive(store_root()):
+        return ""
+    if time.time() - st.session_state.get("engine:woken", 0.0) < RETRY:
+        return "; the engine does not start, its log is runner.log in the store folder"
+    st.session_state["engine:woken"] = time.time()
+    wake_runner()
+    return ""
 
 
 def catalogue() -> dict[str, Any]:

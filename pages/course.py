@@ -68,7 +68,11 @@ def offer_comparison(untreated: RunConfig, config: RunConfig, key: str) -> None:
 
 
 def waiting(run: Run, now: float) -> str:
-    """What an unfinished run is doing, how far it is and how long it will take."""
+    """What an unfinished run is doing, how far it is and how long it will take; and whether nobody trains it."""
+    return _stage(run, now) + pages.unattended()
+
+
+def _stage(run: Run, now: float) -> str:
     if run.status == "queued":
         ahead = run.position - 1
         return "Next in the queue" if ahead <= 0 else f"Waiting: {ahead} job{'s' if ahead > 1 else ''} ahead"

@@ -361,9 +361,11 @@ def _pace(ids: Sequence[str], told: Progress) -> str:
     if not told.counts["starting"] and not told.counts["running"]:
         runs = pages.store().runs(ids, limit=len(ids))
         waits = runs.loc[runs["status"] == "queued", "position"]
-        return f"waiting: place {int(waits.min()) if len(waits) else 1} in the queue"
-    text = f"training: {told.counts['done']} of {len(ids)} models done"
-    return text if told.seconds_left is None else f"{text}, {pages.duration(told.seconds_left)} left"
+        text = f"waiting: place {int(waits.min()) if len(waits) else 1} in the queue"
+    else:
+        left = "" if told.seconds_left is None else f", {pages.duration(told.seconds_left)} left"
+        text = f"training: {told.counts['done']} of {len(ids)} models done{left}"
+    return text + pages.unattended()
 
 
 def _unfinished(main: evidence.Evidence, plan: Plan, done: int, of: int) -> None:

@@ -147,9 +147,11 @@ def test_starting_it_again_while_it_runs_starts_nothing(served):
 def test_a_killed_runner_leaves_no_worker_and_its_runs_are_reaped(served):
     ids = served.start(ENDLESS)
     worker, pid = served.store.run(ids[0]).worker, served.pid
+    assert runner.alive(served.store.root)
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not process_started(worker))
     os.waitpid(pid, 0)
+    assert not runner.alive(served.store.root)
     runner.ensure_running(served.store.root)
     assert served.finished(ids) == ["failed"]
     assert served.store.run(ids[0]).error.startswith("The runner ended at step ")

@@ -29,6 +29,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalogue: dict[str, 
     """The empty store that the pages of this test see."""
     monkeypatch.setenv("EQUIPOISE_STORE", str(tmp_path))
     monkeypatch.setattr(runner, "ensure_running", lambda *_: None)
+    monkeypatch.setattr(runner, "alive", lambda *_: True)
     # a source file saved while the tests run would make the published catalogue that of another code
     monkeypatch.setattr("fairness_core.store.code_hash", lambda: catalogue["version"])
     made = Store(tmp_path)

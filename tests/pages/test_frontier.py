@@ -216,7 +216,7 @@ def test_a_link_brings_back_sweep_measure_lambda_and_epsilon(open_page, store, c
     [
         ({"sweep": "nonsense"}, "There is no sweep 'nonsense' in this store"),
         ({"method": "magic"}, "There is no method 'magic'; choose one from the list"),
-        ({"data": "mars"}, "There is no data 'mars'; choose one of adult"),
+        ({"data": "mars"}, "There is no data 'mars'; choose one"),
         ({"group": "shoe size"}, "There is no group 'shoe size'; choose one of"),
         ({"lam": "abc"}, "λ = abc cannot be shown"),
         ({"lam": "-1"}, "λ = -1 cannot be shown"),

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from fairness_core import metrics
+import pages
+from fairness_core import metrics, runner
 from fairness_core.config import RunConfig
 from pages import course, curves
 from tests import synthetic
@@ -144,6 +145,29 @@ def test_a_waiting_run_says_how_many_jobs_are_ahead(open_page, catalogue, store)
     store.submit([second])
     at = open_page("train.py", run=second.id)
     assert at.get("progress")[0].proto.text == "Waiting: 1 job ahead"
+
+
+def test_a_runner_that_is_gone_is_started_again_and_one_that_does_not_start_is_told(
+    open_page, catalogue, store, monkeypatch
+):
+    config = synthetic.configured(catalogue, "erm")
+    store.submit([config])
+    started = []
+    monkeypatch.setattr(runner, "alive", lambda *_: False)
+    monkeypatch.setattr(runner, "ensure_running", lambda *_: started.append(None))
+    at = open_page("train.py", run=config.id)
+    assert at.get("progress")[0].proto.text == "Next in the queue"
+    assert len(started) == 1
+    at.run()
+    said = "Next in the queue; the engine does not start, its log is runner.log in the store folder"
+    assert at.get("progress")[0].proto.text == said
+    assert len(started) == 1  # not at every look
+    monkeypatch.setattr(pages, "RETRY", 0.0)
+    at.run()
+    assert len(started) == 2
+    monkeypatch.setattr(runner, "alive", lambda *_: True)
+    at.run()
+    assert at.get("progress")[0].proto.text == "Next in the queue"
 
 
 def test_a_method_that_is_not_applicable_is_a_dash_with_its_reason(open_page, finish, catalogue):
