@@ -69,6 +69,15 @@ def test_a_killed_process_is_told_and_training_again_works(train_page, fresh):
     expect(train_page.get_by_text("Stopped at step")).to_be_visible()
 
 
+def test_a_killed_engine_is_started_again_while_somebody_watches(train_page, fresh):
+    run_id = train(train_page, epochs=LONG, seed=15)
+    expect(train_page.get_by_text(STEPS)).to_be_visible(timeout=60_000)
+    for pid in served.runner_processes(fresh.root):
+        served.kill(pid)
+    expect(train_page.get_by_test_id("stAlert")).to_contain_text("The runner ended", timeout=60_000)
+    assert fresh.store.run(run_id).status == "failed"
+
+
 def test_zoom_into_the_curves_stays_while_they_grow(train_page, fresh):
     run_id = train(train_page, epochs=60, seed=14)
     plot = train_page.locator(".eq-id-curves .js-plotly-plot")
