@@ -296,7 +296,8 @@ VALLEY = (
     "Every other run here that differs in n % and seed alone is a point. Look whether artificial bias grows with n, "
     "and whether the bias that is left falls to a floor and rises again: a network uses the group only as far as it "
     "sees it, so triggers at full strength may turn the bias round. The floor cannot be read off the counts; it is "
-    "chosen on validation. The paper (CelebA, Male and Attractive): Odds 25.8 → 2.8 points, EAcc 75.9 → 78.0 %."
+    f"chosen on validation, among the rates that raise the error there by at most {100 * LOSS:.0f} %. The paper "
+    "(CelebA, Male and Attractive): Odds 25.8 → 2.8 points, EAcc 75.9 → 78.0 %."
 )
 VIEWS = (
     "The same rows, judged five ways: without a trigger, all with the same one, with the one that adds to their own "

@@ -14,8 +14,9 @@ from fairness_core.flips import DOWN, NOBODY, PARTS, UNCLEAR, UNDEFINED, UP, WID
 from fairness_core.metrics import METRICS
 from fairness_core.postprocessing import draw
 from fairness_core.scores import Scores
+from tests.strict import STRICT
 
-pytestmark = pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # what other tests left is collected here
+pytestmark = STRICT
 
 GROUPS = ("Female", "Male")
 SPD, EOD, AOD, AAOD = (

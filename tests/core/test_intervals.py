@@ -8,8 +8,9 @@ from scipy.stats import binomtest
 
 from fairness_core import metrics
 from fairness_core.config import UserError
+from tests.strict import STRICT
 
-pytestmark = pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # what other tests left is collected here
+pytestmark = STRICT
 
 # Eight rows, as y, y_pred, s and as counts.
 Y, Y_PRED, S = np.array([[1, 1, 0, 0, 1, 0, 0, 0], [1, 0, 1, 0, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1, 1, 1]])

@@ -9,8 +9,9 @@ import pytest
 
 from fairness_core import metrics
 from fairness_core.config import UserError
+from tests.strict import STRICT
 
-pytestmark = pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # what other tests left is collected here
+pytestmark = STRICT
 
 # Eight rows: group 0 has TPR 1/2, FPR 1/2; group 1 has TPR 1, FPR 1/3 with one positive and three negatives.
 Y = np.array([1, 1, 0, 0, 1, 0, 0, 0])

@@ -11,8 +11,9 @@ import pytest
 
 from fairness_core import metrics, sweep
 from fairness_core.config import UserError
+from tests.strict import STRICT
 
-pytestmark = pytest.mark.filterwarnings("error", "ignore::ResourceWarning")  # what other tests left is collected here
+pytestmark = STRICT
 PEOPLE = ["Female", "Male"]
 
 
