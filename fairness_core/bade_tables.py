@@ -2,9 +2,9 @@
 beside DBA, its sibling.
 
 How strong the artificial bias has to be is chosen on validation along one path: the injection rate n % at strength 1,
-and beyond 100 % the strength s at the full rate; DBA's factor likewise. What costs too much performance there is barred
-(calibration.LOSS). Nothing is chosen on test. DBA's printed figures of Adult and MEPS stand in comments of its scripts
-(arXiv 2202.10582), taken at the best epoch on test.
+and beyond 100 % the strength s at the full rate; of DBA the factor in percent. What costs too much performance there is
+barred (calibration.LOSS). Nothing is chosen on test. DBA's printed figures of Adult and MEPS stand in comments of its
+scripts (arXiv 2202.10582), taken at the best epoch on test.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ def rows_of(what: str, study: Study, data_dir: Path | str | None) -> list[dict[s
         for law in study.laws
     ]
     if study.factors:
-        lines.append(("dba", "DBA", "dba", {f: {"factor": f} for f in study.factors}))
+        lines.append(("dba", "DBA", "dba", {100 * f: {"factor": f} for f in study.factors}))
     for name, printed, method, steps in lines:
         found = _valley(study, known, method, steps, data_dir)
         row = _chosen(found, before, floor, untreated, tell) | {"method": name}

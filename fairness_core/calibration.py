@@ -47,6 +47,7 @@ class Choice:
     test_performance: float
 
 
+REACH = 10.0  # points of n % between values that smooth each other
 LOSS = 0.05  # how much larger an error may be on validation than without an artificial bias
 ERRORS = ("eerr", "mean_absolute_error")  # of a number: with every group weighted alike, and every row
 
@@ -94,8 +95,9 @@ def error_points(
 
 
 def choose(points: pd.DataFrame, floor: float = 0.0, barred: Collection[float] = ()) -> Choice:
-    """The value with the smallest validation gap, where every value's gap is averaged with its neighbours' (1 : 2 : 1,
-    at the ends 3 : 1): a valley is smooth, and what is jagged about it is chance.
+    """The value with the smallest validation gap, where every value's gap is averaged with those of its neighbours
+    within REACH (1 : 2 : 1, or 3 : 1 with one): over so short a way what is jagged about a valley is chance. Over a
+    longer one a valley bends, and beside a steep flank its floor would be averaged away.
 
     points: rows of `sweep.points`, of one method: lam, seed, validation_gap, validation_performance, test_gap,
     test_performance. The standard error is that of the difference to `value`, seed by seed; of one seed `floor`, the
@@ -111,8 +113,9 @@ def choose(points: pd.DataFrame, floor: float = 0.0, barred: Collection[float] =
     rates = table.index.to_numpy(dtype=np.float64)
     means = {name: table[name].to_numpy(dtype=np.float64) for name in columns}
     gap = means["validation_gap"]
-    padded = np.pad(gap, 1, mode="edge")
-    smoothed = (padded[:-2] + 2 * gap + padded[2:]) / 4
+    near = np.diff(rates) <= REACH
+    before, after = np.concatenate([[False], near]), np.concatenate([near, [False]])
+    smoothed = (np.where(before, np.roll(gap, 1), gap) + 2 * gap + np.where(after, np.roll(gap, -1), gap)) / 4
     performance = means["validation_performance"]
     allowed = ~np.isin(rates, list(barred))
     if not allowed.any():

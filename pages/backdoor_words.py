@@ -11,7 +11,7 @@ import pandas as pd
 
 from fairness_core import metrics, teacher_views, trigger_law
 from fairness_core.backdoor_figures import Units
-from fairness_core.calibration import LOSS, Choice
+from fairness_core.calibration import LOSS, REACH, Choice
 from fairness_core.store import Run
 from pages import backdoor_course, twin_course, twin_words
 from pages.backdoor_course import Clock, Shown
@@ -96,8 +96,8 @@ def choice(chosen: Choice, table: pd.DataFrame, units: Units, n: int) -> str:
     many = f"{chosen.seeds} seed{'s' if chosen.seeds > 1 else ''}"
     told = (
         f"**Validation chooses n = {chosen.value:g} %**: there lies the floor of the valley, with every rate's {gap} "
-        f"averaged with its neighbours' ({many}, {len(table)} rates); at that rate alone it is "
-        f"{units.tell(chosen.validation_gap)}{unit}. "
+        f"averaged with its neighbours' up to {REACH:g} points away ({many}, {len(table)} rates); at that rate "
+        f"alone it is {units.tell(chosen.validation_gap)}{unit}. "
         f"The student's {gap} on test is {units.tell(chosen.test_gap)}{unit} and its {test_level} (n = {n:,})."
     )
     if 1 < len(chosen.alike) < len(table):

@@ -52,7 +52,7 @@ def test_the_table_tells_what_validation_chose(
     assert row["paper"] == {"odds": 3.63, "eacc": 81.67}
     assert [step["strength"] for step in row["valley"]] == [0.0, 50.0, 100.0]
     assert row["ours"][yardstick.gap]["by_seed"] == [3.0, 3.1]
-    assert (sibling["method"], sibling["chosen"]["strength"]) == ("dba", 1.0)
+    assert (sibling["method"], sibling["chosen"]["strength"]) == ("dba", 100.0)
     assert sibling["paper"] == {"odds": 4.0, "eacc": 80.0}
 
 

@@ -19,7 +19,7 @@ def points(gaps: dict[float, list[float]], performances: dict[float, float]) -> 
 
 
 def test_the_choice_is_the_floor_of_the_smoothed_valley() -> None:
-    gaps = {0.0: [0.20, 0.22], 30.0: [0.12, 0.11], 50.0: [0.06, 0.05], 60.0: [0.05, 0.06], 100.0: [0.15, 0.16]}
+    gaps = {0.0: [0.20, 0.22], 40.0: [0.12, 0.11], 50.0: [0.06, 0.05], 60.0: [0.05, 0.06], 70.0: [0.15, 0.16]}
     found = calibration.choose(points(gaps, dict.fromkeys(gaps, 0.8)))
     assert (found.value, found.alike, found.edge, found.seeds) == (50.0, (50.0, 60.0), False, 2)
     assert found.smoothed == pytest.approx((0.115 + 2 * 0.055 + 0.055) / 4)
@@ -27,8 +27,15 @@ def test_the_choice_is_the_floor_of_the_smoothed_valley() -> None:
 
 
 def test_a_lucky_rate_among_bad_ones_is_not_chosen() -> None:
-    gaps = {0.0: [0.20], 20.0: [0.04], 40.0: [0.20], 60.0: [0.06], 80.0: [0.05], 100.0: [0.08]}
-    assert calibration.choose(points(gaps, dict.fromkeys(gaps, 0.8))).value == 80.0
+    gaps = {50.0: [0.20], 60.0: [0.04], 70.0: [0.20], 80.0: [0.06], 90.0: [0.05], 100.0: [0.08]}
+    assert calibration.choose(points(gaps, dict.fromkeys(gaps, 0.8))).value == 90.0
+
+
+def test_values_far_apart_do_not_smooth_each_other() -> None:
+    gaps = {100.0: [0.11], 125.0: [0.037], 150.0: [0.054], 160.0: [0.054]}  # a steep flank, a gentle one
+    found = calibration.choose(points(gaps, dict.fromkeys(gaps, 0.8)))
+    assert (found.value, found.smoothed) == (125.0, 0.037)
+    assert calibration.choose(points({160.0: [0.06], 150.0: [0.02]}, {160.0: 0.8, 150.0: 0.8})).smoothed == 0.03
 
 
 def test_of_a_number_what_costs_too_much_error_is_barred() -> None:
