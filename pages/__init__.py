@@ -59,7 +59,7 @@ def wake_runner() -> None:
     runner.ensure_running(store_root(), data_dir())
 
 
-def unattended() -> str:
+def tend_runner() -> str:
     """What to add where somebody waits for a run: nothing while a runner is there. One that is gone is started again,
     at most every RETRY seconds; one that is gone again by then does not start, and that is said."""
     if runner.alive(store_root()):

@@ -69,7 +69,7 @@ def offer_comparison(untreated: RunConfig, config: RunConfig, key: str) -> None:
 
 def waiting(run: Run, now: float) -> str:
     """What an unfinished run is doing, how far it is and how long it will take; and whether nobody trains it."""
-    return _stage(run, now) + pages.unattended()
+    return _stage(run, now) + pages.tend_runner()
 
 
 def _stage(run: Run, now: float) -> str:

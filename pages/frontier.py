@@ -365,7 +365,7 @@ def _pace(ids: Sequence[str], told: Progress) -> str:
     else:
         left = "" if told.seconds_left is None else f", {pages.duration(told.seconds_left)} left"
         text = f"training: {told.counts['done']} of {len(ids)} models done{left}"
-    return text + pages.unattended()
+    return text + pages.tend_runner()
 
 
 def _unfinished(main: evidence.Evidence, plan: Plan, done: int, of: int) -> None:
