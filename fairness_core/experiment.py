@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,16 +114,14 @@ def _coding(
     """The data in codes, while events say how far the autoencoder is; `steps` follow."""
     coding = recipe.coded(data, folder)
     threads = cores() if data.train.x.ndim > 2 else 1
-    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-        try:
-            while True:
-                found = pool.submit(_next, coding).result()
-                if isinstance(found, Coded):
-                    return found
-                event = Event("training", found[0], recipe.settings.steps + steps, found[1])
-                yield [(i, event) for i in tell]
-        finally:
-            coding.close()
+    # whatever ends this, the pool waits for its thread before what the thread runs is closed
+    with closing(coding), ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+        while True:
+            found = pool.submit(_next, coding).result()
+            if isinstance(found, Coded):
+                return found
+            event = Event("training", found[0], recipe.settings.steps + steps, found[1])
+            yield [(i, event) for i in tell]
 
 
 def _next(coding: Generator[tuple[int, vae.Losses], None, Coded]) -> tuple[int, vae.Losses] | Coded:
@@ -275,27 +274,25 @@ def _take_turns(
     convolutions take all there are.
     """
     modules: list[nn.Module] = [nn.Identity()] * n
-    with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+    with ExitStack() as ends:  # whatever ends this: say stop, wait for the pool's threads, close what they ran
+        for _, training in trainings:
+            ends.enter_context(closing(training))
+        pool = ends.enter_context(ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(threads,)))
+        ends.callback(stop.set)
         turns: dict[Future[Events | list[nn.Module]], int] = {
             pool.submit(_advance, t): k for k, (_, t) in enumerate(trainings)
         }
-        try:
-            while turns:
-                for turn in wait(turns, return_when=FIRST_COMPLETED).done:
-                    k = turns.pop(turn)
-                    rows, training = trainings[k]
-                    result = turn.result()
-                    if result and isinstance(result[0], nn.Module):
-                        for i, module in zip(rows, result, strict=True):
-                            modules[i] = module
-                        continue
-                    yield [(rows[r], event) for r, event in result]  # type: ignore[misc]
-                    turns[pool.submit(_advance, training)] = k
-        finally:
-            stop.set()
-            wait(turns)
-            for _, training in trainings:
-                training.close()
+        while turns:
+            for turn in wait(turns, return_when=FIRST_COMPLETED).done:
+                k = turns.pop(turn)
+                rows, training = trainings[k]
+                result = turn.result()
+                if result and isinstance(result[0], nn.Module):
+                    for i, module in zip(rows, result, strict=True):
+                        modules[i] = module
+                    continue
+                yield [(rows[r], event) for r, event in result]  # type: ignore[misc]
+                turns[pool.submit(_advance, training)] = k
     return modules
 
 

@@ -268,7 +268,7 @@ def test_ctrl_c_is_status_130_and_leaves_the_run_cancelled(root, tmp_path):
         break
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert err.splitlines()[-1] == "Cancelled."
     assert "Traceback" not in err
     table = Store(root).runs()

@@ -6,12 +6,14 @@ import dataclasses
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from fairness_core.config import Event, UserError
+from fairness_core import catalogue, experiment
+from fairness_core.config import Event, UserError, resolve
 from fairness_core.worker import Reporter, run_inline, train
 from tests.core.conftest import COUNTS, STEPS, claim_and_start, config, eventually, fake_fit
 
@@ -218,6 +220,30 @@ def test_ctrl_c_cancels_all_and_goes_on(store):
     with pytest.raises(KeyboardInterrupt):
         run_inline(configs, store, fit=fit)
     assert [store.run(c.id).status for c in configs] == ["cancelled", "cancelled"]
+
+
+@pytest.mark.parametrize("method", ["erm", "drop_dims"])  # one that trains at once, and one that codes its rows first
+def test_ctrl_c_between_two_turns_cancels_too(method, store, monkeypatch):
+    """The thread that trains has begun its next turn, and nobody holds the turn yet."""
+
+    class Interrupted(ThreadPoolExecutor):
+        turns = 0
+
+        def submit(self, *args, **options):
+            turn = super().submit(*args, **options)
+            self.turns += 1
+            if self.turns == 3:
+                while not turn.running() and not turn.done():
+                    time.sleep(0.001)
+                raise KeyboardInterrupt
+            return turn
+
+    monkeypatch.setattr(experiment, "ThreadPoolExecutor", Interrupted)
+    known = catalogue.build()
+    chosen = resolve(known, dataset="adult", method=method, training={"epochs": 50})
+    with pytest.raises(KeyboardInterrupt):
+        run_inline([chosen], store)
+    assert store.run(chosen.id).status == "cancelled"
 
 
 def test_a_run_that_another_process_trains_is_waited_for(store):
