@@ -135,17 +135,17 @@ TABULAR = {
         factors=FACTORS,
     ),
 }  # fmt: skip
+# of faces a student errs less that starts from a teacher trained as long as itself (judged on validation)
+LONG: Options = {"teacher": 1.0}
+COPIED: Options = {**LONG, "student_init": "teacher"}
 CELEBA = Study(
     "celeba", {"target": "Attractive", "sensitive": "Male", "size": 48},
     {"ERM": (25.83, 75.92), "BaDe": (2.79, 77.95)},
     (100.0, 120.0, 140.0, 160.0), model="small_cnn", model_options=SMALL, folds=True,
-    training={"epochs": 8, "batch_size": 64, **CALM},
+    training={"epochs": 8, "batch_size": 64, **CALM}, method=COPIED,
 )  # fmt: skip
 # At 6 epochs the student follows its teacher, but both are weak.
 FACES: Options = {"epochs": 14, "batch_size": 64, "precision": "auto", **CALM}
-# on UTKFace a student errs less that starts from a teacher trained as long as itself (judged on validation)
-LONG: Options = {"teacher": 1.0}
-COPIED: Options = {**LONG, "student_init": "teacher"}
 
 
 def _faces(

@@ -296,7 +296,7 @@ def _live(catalogue: Catalogue, shown: Sweep, active: bool) -> None:
         number_frontier.draw(main, others, plan.anchors, lambda: _moved(values), _band_moved)
     elif main.empty and not anchor.tensors["test"]:
         st.info(
-            "The first points appear within seconds; every model is then a position of one slider.",
+            "Points appear here as models get trained; each is then a position of one slider.",
             icon=":material/hourglass_top:",
         )
         pages.load_chart_library()
