@@ -178,9 +178,9 @@ def _band(main: Evidence, figure: Any, points: pd.DataFrame, view: View) -> dict
 
 
 def _before(main: Evidence, anchor: Untreated, position: int) -> known.Tensors:
-    """The untreated model on the same people as those shown at this position."""
-    stage = main.stage(position)
-    return anchor.tensors[stage] if stage else {}
+    """The untreated models on the same people, and of the same seeds, as those shown at this position."""
+    stage, shown = main.stage(position), main.at(position)
+    return {seed: C for seed, C in anchor.tensors[stage].items() if seed in shown} if stage else {}
 
 
 def _sentence(main: Evidence, anchor: Untreated, view: View, position: int) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -150,6 +151,19 @@ def test_a_growing_sweep_shows_live_points_of_the_validation_sample(open_page, g
     sentences = block(at, "sentence")["frames"]
     assert "still training" in sentences[2]
     assert "has not been trained yet" in sentences[3]
+
+
+def test_a_growing_sweep_is_compared_with_untreated_models_of_its_own_seeds(open_page, store, catalogue, growing):
+    live = [c for c in growing.runs if c.method_options["lam"] == growing.spec["values"][2]]
+    for config in live[:2]:
+        store.append([(config.id, event) for event in synthetic.events(config)])
+        store.finish(config.id, "done", info=synthetic.info())
+    at = open_page("frontier.py")
+    untreated = evidence.untreated(store, growing.anchors).tensors["test"]
+    own, of_all = (np.mean([untreated[seed] for seed in seeds], 0) for seeds in ([c.seed for c in live[:2]], untreated))
+    for k, row in enumerate(block(at, "people")["frames"][2]):
+        assert row["before"] == pytest.approx(1000 * own[k, :, 1].sum() / own[k].sum(), abs=0.005)
+        assert row["before"] != pytest.approx(1000 * of_all[k, :, 1].sum() / of_all[k].sum(), abs=0.005)
 
 
 def test_stop_cancels_what_waits_and_the_rest_can_be_trained(open_page, store, growing):
