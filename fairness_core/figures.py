@@ -315,8 +315,8 @@ def training_curves(
     panels = [panel for panel in panels if panel[1]]
     # told at once as data: built step by step with plotly's own calls it takes nine times as long, at every look
     traces: list[dict[str, Any]] = []
-    names: list[dict[str, Any]] = []
-    layout = base_layout(hovermode="x unified", annotations=names)
+    labels: list[dict[str, Any]] = []
+    layout = base_layout(hovermode="x unified", annotations=labels)
     height, top = (1 - PANEL_GAP * (len(panels) - 1)) / len(panels), 24
     for k, (title, lines, shape) in enumerate(panels):
         suffix = str(k + 1) if k else ""
@@ -324,7 +324,7 @@ def training_curves(
         for (column, name), (shift, above) in zip(lines.items(), places, strict=True):
             colour = palette.UNTREATED if column == "chance" else colours[len(traces) % len(colours)]
             traces.append(_curve(curves, column, name, colour, palette.method_dash(len(traces)), suffix))
-            names.append(
+            labels.append(
                 {"text": name, "xref": "paper", "yref": f"y{suffix} domain", "x": 0, "y": 1, "xanchor": "left",
                  "yanchor": "bottom", "xshift": shift, "yshift": NAME_HEIGHT * above, "showarrow": False,
                  "font": {"size": 12, "color": colour}}
@@ -347,8 +347,8 @@ def training_curves(
         if of:
             layout[f"xaxis{suffix}"]["range"] = [0, of]
         if curves.empty:  # nothing is known, so the axes claim nothing
-            for name in (f"xaxis{suffix}", f"yaxis{suffix}"):
-                layout[name] |= {"range": [0, 1], "showticklabels": False}
+            for letter in "xy":
+                layout[f"{letter}axis{suffix}"] |= {"range": [0, 1], "showticklabels": False}
     layout["margin"] = {"l": 56, "r": 16, "t": top, "b": 40}
     return go.Figure(traces, layout)
 
