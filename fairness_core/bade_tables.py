@@ -172,7 +172,7 @@ UP = (100.0, 200.0, 300.0)  # a network sees more of the group in a face than co
 # NeurIPS 2021: nine of ten); validation and test stay as they are. Splits differ by half a point of EAcc: six of them.
 ALIGNED = 0.6
 UTKFACE = {
-    "UTKFace, age group by gender": _faces("age group", "gender", (100.0, 150.0, 200.0), "exchanged", seeds=6),
+    "UTKFace, age group by gender": _faces("age group", "gender", (100.0, 150.0, 200.0, 250.0), "exchanged", seeds=6),
     "UTKFace, age group by gender, associated": _faces(
         "age group", "gender", (100.0, 125.0, 150.0), "exchanged", seeds=6, association=ALIGNED
     ),
