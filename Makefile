@@ -38,7 +38,7 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m fairness_core bench attack --json
 
 screenshots: $(VENV)/dev.stamp
-	$(BIN)/python benchmarks/screenshots.py screenshots
+	$(BIN)/python benchmarks/_screenshots.py screenshots
 
 clean:
 	rm -rf $(VENV) screenshots

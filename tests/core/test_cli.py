@@ -76,6 +76,7 @@ SWEEP = ["sweep", "--method", "adversarial", *QUICK]
         ([*SWEEP, "--seeds", "two"], "--seeds two is not possible"),
         ([*SWEEP, "--fairness", "karma"], "There is no metric 'karma'"),
         (["bench", "nothing"], "There is no benchmark 'nothing'"),
+        (["bench", "_screenshots"], "There is no benchmark '_screenshots'"),
         (["runner", "--slots", "0"], "Argument --slots: '0' is not a whole number from 1 on"),
         (["juggle"], "Argument COMMAND: invalid choice: 'juggle'"),
         ([], "Argument COMMAND: invalid choice"),

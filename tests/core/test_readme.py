@@ -30,10 +30,7 @@ def listed(command: str, end: str) -> list[str]:
         (rows("Methods"), list(methods.METHODS)),
         (rows("Data sets"), list(datasets.SOURCES)),
         (listed("reproduce", r"\n\.venv"), list(reproduce.TABLES)),
-        (
-            listed("bench", "\n```"),
-            [p.stem for p in (ROOT / "benchmarks").glob("*.py") if p.stem not in ("__init__", "screenshots")],
-        ),
+        (listed("bench", "\n```"), [p.stem for p in (ROOT / "benchmarks").glob("[!_]*.py")]),
     ],
     ids=["methods", "data sets", "tables", "benchmarks"],
 )

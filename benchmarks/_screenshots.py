@@ -1,4 +1,4 @@
-"""Pictures of every page in every state, light and dark, 1440 and 800 wide: `python benchmarks/screenshots.py FOLDER`,
+"""Pictures of every page in every state, light and dark, 1440 and 800 wide: `python benchmarks/_screenshots.py FOLDER`,
 or of those states alone whose names begin like a second argument.
 
 The states are synthetic (tests/synthetic.py): no training is waited for, and two runs of this script show the same.
