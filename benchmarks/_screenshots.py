@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))  # the server and the sweep are those of the tests
 
 from fairness_core import catalogue as catalogues  # noqa: E402
 from fairness_core import datasets, few_shot  # noqa: E402
+from fairness_core.calibration import STEPS  # noqa: E402
 from fairness_core.config import resolve  # noqa: E402
 from fairness_core.store import Store  # noqa: E402
 from tests import (  # noqa: E402
@@ -175,8 +176,11 @@ def _explained(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _cancelled(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
-    """Runs of BaDe: with a valley of n %, on pictures, and two that are being trained; their ids."""
+    """Runs of BaDe: with a valley of n %, one that goes on in s and one that might, on pictures, and two that are being
+    trained; their ids."""
     valley = synthetic_backdoors.fill_valley(store, catalogue)
+    beyond = synthetic_backdoors.fill_valley(store, catalogue, law="exchanged", beyond=STEPS[:4])
+    edge = synthetic_backdoors.fill_valley(store, catalogue, law="exchanged", temperature=2.0)
     picture = synthetic_backdoors.configured(catalogue, dataset="cmnist", rate=75.0)
     plain = [synthetic_backdoors.configured(catalogue, "erm", dataset=d) for d in ("adult", "cmnist")]
     for config in (picture, *plain):
@@ -185,7 +189,14 @@ def _cancelled(store: Store, catalogue: Mapping[str, Any]) -> dict[str, str]:
     student = synthetic_backdoors.configured(catalogue, alpha=0.5, seed=1)
     for config, looks in ((teacher, 2), (student, 5)):
         synthetic_backdoors.advance(store, config, looks)
-    shown = {"done": valley[-1], "pictures": picture, "teacher": teacher, "student": student}
+    shown = {
+        "done": valley[-1],
+        "beyond": beyond[-1],
+        "edge": edge[-1],
+        "pictures": picture,
+        "teacher": teacher,
+        "student": student,
+    }
     return {name: config.id for name, config in shown.items()}
 
 

@@ -50,11 +50,16 @@ def height(n_rows: int) -> int:
 # ----------------------------------------------------------------------------------------------------------- the valley
 
 
-def artificial(table: pd.DataFrame, runs: pd.DataFrame, *, colour: str, name: str, scale: float = 100.0) -> go.Figure:
-    """How far the triggers alone move the teacher, over the injection rate (figure 2, left).
+FULL = 100.0  # the strength beyond which n % has reached its end and s grows
+SQUEEZE = 2.0  # so many percent of s take as much room as one of n
+APART = 16.0  # between two ticks of s
 
-    table: rate, seeds, artificial, artificial_low, artificial_high (means over seeds with t intervals; NaN of one
-    seed). runs: rate, artificial of single runs.
+
+def artificial(table: pd.DataFrame, runs: pd.DataFrame, *, colour: str, name: str, scale: float = 100.0) -> go.Figure:
+    """How far the triggers alone move the teacher, over the strength (figure 2, left).
+
+    table: strength, rate, exponent (n % and s), seeds, artificial, artificial_low, artificial_high (means over seeds
+    with t intervals; NaN of one seed). runs: strength, artificial of single runs.
     """
     figure = go.Figure()
     _singles(figure, runs, "artificial", scale)
@@ -63,7 +68,7 @@ def artificial(table: pd.DataFrame, runs: pd.DataFrame, *, colour: str, name: st
     highest = _all(table[table["seeds"] >= FEWEST_SEEDS], "artificial_high")
     top = axis_range(scale * np.array([0.0, *_all(runs, "artificial"), *highest]), step=0.05 * scale)[1]
     figure.update_yaxes(title=axis_title(name), range=[0, top], gridcolor=GRID, zeroline=False, nticks=6)
-    _rates(figure, margin={"l": 58, "r": 18, "t": 74, "b": 46})
+    _strengths(figure, table, margin={"l": 58, "r": 18, "t": 74, "b": 46})
     return figure
 
 
@@ -76,11 +81,11 @@ def residual(
     floor: float = np.nan,
     untreated: Mapping[str, float] | None = None,
 ) -> go.Figure:
-    """The bias that is left, above, and the level of the results, below, over the injection rate (figure 2, right).
+    """The bias that is left, above, and the level of the results, below, over the strength (figure 2, right).
 
-    table: rate, seeds, and gap, level, validation_gap, validation_level and teacher_gap, each with _low and _high (NaN
-    where there is none). runs: rate, gap, level of single runs. floor: the gap that chance alone makes, a band.
-    untreated: gap and level of the untreated model, means over so many seeds.
+    table: strength, rate, exponent, seeds, and gap, level, validation_gap, validation_level and teacher_gap, each with
+    _low and _high (NaN where there is none). runs: strength, gap, level of single runs. floor: the gap that chance
+    alone makes, a band. untreated: gap and level of the untreated model, means over so many seeds.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.62, 0.38])
     shape, known = f".{units.digits}f", untreated or {}
@@ -113,7 +118,7 @@ def residual(
                          fillcolor=rgba(palette.UNTREATED, 0.2))  # fmt: skip
         _note(figure, "band: chance alone", x=0, xref="paper", y=units.scale * floor, yref="y", xanchor="left",
               yanchor="bottom", xshift=4, font={**SMALL_FONT, "color": palette.UNTREATED})  # fmt: skip
-    _rates(figure, rows=2, margin={"l": 58, "r": 18, "t": 74, "b": 46})
+    _strengths(figure, table, rows=2, margin={"l": 58, "r": 18, "t": 74, "b": 46})
     entries = [("● student", colour), ("■ teacher, cancelling", palette.INK), ("○ student, validation", colour)]
     if not table["teacher_gap"].notna().any():
         del entries[1]
@@ -125,20 +130,31 @@ def residual(
     return figure
 
 
-def mark_rates(figure: go.Figure, marks: Mapping[str, float]) -> go.Figure:
-    """Vertical lines at rates that matter, each with its name above ("chosen on validation": 60); two at one rate share
-    a name."""
+def mark_strengths(figure: go.Figure, marks: Mapping[str, float]) -> go.Figure:
+    """Vertical lines at strengths that matter, each with its name above ("chosen on validation": 60); two at one
+    strength share a name."""
     places: dict[float, list[str]] = {}
-    for name, rate in marks.items():
-        places.setdefault(float(rate), []).append(name)
-    for k, (rate, names) in enumerate(places.items()):
+    for name, strength in marks.items():
+        places.setdefault(_place(float(strength)), []).append(name)
+    left, right = figure.layout.xaxis.range
+    for k, (x, names) in enumerate(places.items()):
         chosen = any("chosen" in name for name in names)
         colour = palette.FEASIBLE if chosen else palette.INK
-        figure.add_vline(x=rate, line={"color": colour, "width": 1.5, "dash": "solid" if chosen else "dot"})
-        anchor = "left" if rate <= 30 else "right" if rate >= 70 else "center"
-        _note(figure, " = ".join(names), x=rate, xref="x", y=1, yref="paper", xanchor=anchor, yanchor="bottom",
+        figure.add_vline(x=x, line={"color": colour, "width": 1.5, "dash": "solid" if chosen else "dot"})
+        share = (x - left) / (right - left)
+        anchor = "left" if share <= 0.3 else "right" if share >= 0.7 else "center"
+        _note(figure, " = ".join(names), x=x, xref="x", y=1, yref="paper", xanchor=anchor, yanchor="bottom",
               yshift=1 + 15 * k, font={**SMALL_FONT, "color": colour})  # fmt: skip
     return figure
+
+
+def _place(strength: float) -> float:
+    """Where a strength lies on the axis."""
+    return min(strength, FULL) + max(strength - FULL, 0.0) / SQUEEZE
+
+
+def _places(table: pd.DataFrame) -> list[float]:
+    return [_place(float(strength)) for strength in table["strength"]]
 
 
 def _line(
@@ -152,14 +168,14 @@ def _line(
     low, high = (np.where(few, np.nan, end) for end in (low, high))
     where: dict[str, Any] = {} if row is None else {"row": row, "col": 1}
     figure.add_scatter(
-        x=known["rate"].to_numpy(float), y=value, mode="lines+markers", meta=column, name=name, cliponaxis=False,
+        x=_places(known), y=value, mode="lines+markers", meta=column, name=name, cliponaxis=False,
         line={"color": colour, "width": 1.4 if thin else 2.4, "dash": dash},
         marker={"symbol": symbol, "size": 7 if thin else 9, "color": colour},
         error_y={} if thin else {**error_bars(value, low, high), "color": colour},
         hovertext=[
-            f"<b>{name}, n = {r:g} %</b><br>{v:{shape}}"
+            f"<b>{name}, {where_it_is}</b><br>{v:{shape}}"
             + (f" ({lo:{shape}} to {hi:{shape}}, t over seeds)" if np.isfinite(lo) else "") + f"<br>seeds: {int(s)}"
-            for r, v, lo, hi, s in zip(known["rate"], value, low, high, known["seeds"], strict=True)
+            for where_it_is, v, lo, hi, s in zip(_settings(known), value, low, high, known["seeds"], strict=True)
         ],
         hoverinfo="text", **where,
     )  # fmt: skip
@@ -168,16 +184,33 @@ def _line(
 def _singles(figure: go.Figure, runs: pd.DataFrame, column: str, scale: float, row: int | None = None) -> None:
     where = {} if row is None else {"row": row, "col": 1}
     figure.add_scatter(
-        x=runs["rate"].to_numpy(float), y=scale * runs[column].to_numpy(float), mode="markers", meta=f"runs:{column}",
+        x=_places(runs), y=scale * runs[column].to_numpy(float), mode="markers", meta=f"runs:{column}",
         hoverinfo="skip", marker={"size": 4, "color": palette.UNTREATED, "opacity": 0.55}, **where,
     )  # fmt: skip
 
 
-def _rates(figure: go.Figure, *, rows: int = 1, margin: Mapping[str, int]) -> None:
+def _settings(table: pd.DataFrame) -> list[str]:
+    """n % of every row, or s where n has reached its end."""
+    rows = zip(table["strength"], table["rate"], table["exponent"], strict=True)
+    return [f"n = {rate:g} %" if strength <= FULL else f"s = {s:g}" for strength, rate, s in rows]
+
+
+def _strengths(figure: go.Figure, table: pd.DataFrame, *, rows: int = 1, margin: Mapping[str, int]) -> None:
+    """The axis: n up to its end and, where there is more, s behind it."""
+    ticks = {float(n): f"{n}" for n in range(0, 101, 20)}
+    beyond = table[table["strength"] > FULL]
+    for x, s in zip(_places(beyond), beyond["exponent"], strict=True):
+        if x - max(ticks) >= APART:
+            ticks[x] = f"s {s:g}"
+    end = max([FULL, *_places(table)])
     figure.update_layout(base_layout(hovermode="closest", margin=dict(margin)))
-    figure.update_xaxes(gridcolor=GRID, zeroline=False, range=[-3, 103], tickvals=list(range(0, 101, 20)))
+    figure.update_xaxes(gridcolor=GRID, zeroline=False, range=[-0.03 * end, 1.03 * end], tickvals=list(ticks),
+                        ticktext=list(ticks.values()))  # fmt: skip
     where: dict[str, Any] = {} if rows == 1 else {"row": rows, "col": 1}
-    figure.update_xaxes(title=axis_title("injection rate n (%)"), **where)
+    if end > FULL:
+        figure.add_vrect(x0=FULL, x1=1.03 * end, line_width=0, layer="below", fillcolor=rgba(palette.UNTREATED, 0.1))
+    title = "injection rate n (%)" + (", then strength s at n = 100 %" if len(beyond) else "")
+    figure.update_xaxes(title=axis_title(title), **where)
 
 
 def _all(table: pd.DataFrame, *columns: str) -> list[float]:

@@ -26,6 +26,7 @@ from fairness_core.experiment import fit
 from fairness_core.table_lines import lines, say
 
 RATES = tuple(map(float, range(0, 101, 10)))
+PATH = calibration.Path()
 SAID = ("artificial_bias", "teacher_odds_cancelling", "teacher_odds_clean", "agreement")
 
 
@@ -64,7 +65,7 @@ class Result:
 class Study:
     """One data set with what is trained on it. paper: Odds and EAcc in percent by method.
 
-    path: strengths in percent of the law that matches the counts, see `method_options`; laws: the kinds of law tried;
+    path: strengths on PATH; laws: the kinds of law tried;
     factors: of DBA, none where it is not tried; folds: a run per fold instead of per seed. redrawn: every seed draws
     its validation rows anew (and, where no test rows are published, the test rows), so that the mean over seeds, by
     which the strength is chosen, does not hang on one draw of few.
@@ -109,11 +110,6 @@ class Study:
         """The same in a few minutes at most: two seeds (of folds one), four strengths, the first law."""
         few = (0.0, 50.0, 100.0, *[p for p in self.path if p > 100][:1])
         return replace(self, seeds=1 if self.folds else 2, path=few, laws=self.laws[:1], factors=self.factors[::5])
-
-
-def method_options(strength: float) -> dict[str, Option]:
-    """Up to 100: the rate at s = 1; above it: s at the full rate."""
-    return {"rate": min(strength, 100.0), "exponent": max(strength, 100.0) / 100}
 
 
 # A falling learning rate makes better and steadier models of Adult and CelebA; on the few rows of MEPS, whose valley
@@ -267,7 +263,7 @@ def rows_of(what: str, study: Study, data_dir: Path | str | None) -> list[dict[s
     ]
     say(f"{what}, erm: {_short(before, tell)}, noise floor {floor:.3g}")
     lines = [
-        (f"bade, law {law}", "BaDe", "bade", {s: {**study.method, **method_options(s), "law": law} for s in study.path})
+        (f"bade, law {law}", "BaDe", "bade", {s: {**study.method, **PATH.settings(s), "law": law} for s in study.path})
         for law in study.laws
     ]
     if study.factors:

@@ -1,8 +1,9 @@
-"""How strong an artificial bias has to be to cancel the real one: BaDe's injection rate, chosen on validation.
+"""How strong an artificial bias has to be to cancel the real one: BaDe's injection rate n %, and beyond 100 % its
+strength s, chosen on validation.
 
 Too little leaves the bias, too much turns it round, and where the floor of that valley lies depends on how well a
 network sees the group: it cannot be read off the counts (methods note, 5.5 calibration). So a sweep is trained and the
-rate is chosen afterwards.
+strength is chosen afterwards, along one `Path`.
 
 A rate may cost a little performance, not much: beyond the floor, and sometimes before it, a network closes the gap by
 being wrong about everybody. So what raises an error on validation by more than LOSS is barred, of classes and numbers
@@ -13,15 +14,69 @@ untreated model leaves Adult's gap nearly whole, since some tenths of a point ar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fairness_core import regression_sweep, sweep
-from fairness_core.config import UserError
-from fairness_core.measures import Counts
+from fairness_core import regression_sweep
+from fairness_core.config import Option, Options, UserError
+
+RATE, EXPONENT = "rate", "exponent"  # BaDe's controls: n % and s
+FULL, STRONGEST = 100.0, 3.0  # the full rate, and the largest s there is
+STEPS = (125.0, 150.0, 175.0, 200.0, 250.0, 300.0)  # strengths beyond the full rate that are tried
+REACH = 10.0  # points of n % between values that smooth each other
+LOSS = 0.05  # how much larger an error may be on validation than without an artificial bias
+ERRORS = ("eerr", "mean_absolute_error")  # of a number: with every group weighted alike, and every row
+
+
+@dataclass(frozen=True)
+class Path:
+    """The artificial biases that are chosen among, each told by one number, its strength: up to FULL the injection rate
+    n % with the law's exponent s at `base`, beyond it the full rate and s in percent of `base`."""
+
+    base: float = 1.0
+
+    @classmethod
+    def through(cls, options: Options) -> Path:
+        """The path on which a run of BaDe with these options lies: the usual one, whose base matches the counts, where
+        that goes through it."""
+        rate, s = _settings(options)
+        return cls() if s == 1 or (rate == FULL and s > 1) else cls(s)
+
+    def settings(self, strength: float) -> dict[str, Option]:
+        """RATE and EXPONENT of a strength."""
+        return {RATE: min(strength, FULL), EXPONENT: _tidy(self.base * max(strength, FULL) / FULL)}
+
+    def strength(self, options: Options) -> float:
+        """The strength of a run with these options; NaN off the path."""
+        rate, s = _settings(options)
+        if s == self.base:
+            return rate
+        return _tidy(FULL * s / self.base) if rate == FULL and s > self.base > 0 else math.nan
+
+    @property
+    def steps(self) -> tuple[float, ...]:
+        """Those of STEPS that there are."""
+        return tuple(step for step in STEPS if 0 < self.base * step / FULL <= STRONGEST)
+
+    def told(self, *strengths: float) -> str:
+        """ "n = 90, 100 %; s = 1.5"."""
+        rates = ", ".join(f"{x:g}" for x in strengths if x <= FULL)
+        beyond = ", ".join(f"{self.settings(x)[EXPONENT]:g}" for x in strengths if x > FULL)
+        return "; ".join(([f"n = {rates} %"] if rates else []) + ([f"s = {beyond}"] if beyond else []))
+
+
+def _settings(options: Options) -> tuple[float, float]:
+    return float(options[RATE]), float(options[EXPONENT])
+
+
+def _tidy(value: float) -> float:
+    """To 12 digits, so that 1.1 and 110 / 100 are the same run."""
+    return float(f"{value:.12g}")
 
 
 @dataclass(frozen=True)
@@ -47,14 +102,23 @@ class Choice:
     test_performance: float
 
 
-REACH = 10.0  # points of n % between values that smooth each other
-LOSS = 0.05  # how much larger an error may be on validation than without an artificial bias
-ERRORS = ("eerr", "mean_absolute_error")  # of a number: with every group weighted alike, and every row
+def is_path(spec: Mapping[str, Any]) -> bool:
+    """Does a sweep go along BaDe's strengths: over RATE, or over EXPONENT at the full rate?"""
+    base = spec["base"]
+    full = spec["over"] == EXPONENT and base["method_options"].get(RATE) == FULL
+    return bool(base["method"] == "bade" and (spec["over"] == RATE or full))
 
 
-def of_sweep(runs: pd.DataFrame, validation: Mapping[str, Counts], test: Mapping[str, Counts]) -> Choice:
-    """`of_classes` by the measures of BaDe's tables, Odds and EAcc; runs and counts as of `sweep.points`."""
-    return of_classes(sweep.points(runs, validation, test, performance="eacc", fairness="odds"))
+def of_sweep(points: pd.DataFrame, over: str, rule: Callable[[pd.DataFrame], Choice]) -> Choice | None:
+    """What `rule` (of_classes, of_errors) chooses from a sweep that `is_path`, in values of the control it goes `over`;
+    None where no gap is defined."""
+    scale = FULL if over == EXPONENT else 1.0
+    try:
+        found = rule(points.assign(lam=(scale * points["lam"]).map(_tidy)))
+    except UserError:
+        return None
+    alike, barred = (tuple(value / scale for value in values) for values in (found.alike, found.barred))
+    return replace(found, value=found.value / scale, alike=alike, barred=barred)
 
 
 def of_classes(points: pd.DataFrame, floor: float = 0.0, untreated: Mapping[str, float] | None = None) -> Choice:

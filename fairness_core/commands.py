@@ -11,22 +11,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from fairness_core import audit, calibration, datasets, metrics, regression, regression_results, runner, sweep
+from fairness_core import audit, datasets, metrics, regression, runner, sweep
 from fairness_core import regression_sweep as numbers
+from fairness_core.command_results import print_front, print_json, print_result, result, sweep_result
 from fairness_core.config import Option, Options, RunConfig, UserError, resolve
 from fairness_core.datasets import own
 from fairness_core.preparation import INAPPLICABLE
-from fairness_core.records import Progress, Run
+from fairness_core.records import Progress
 from fairness_core.store import Store
 
 BAD, CANCELLED = 2, 130
 MOST_RUNS = 10_000
 SECTIONS = ("method", "model", "training", "dataset")
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-
-Result = dict[str, Any]
 
 
 def data_dir(args: argparse.Namespace) -> Path | None:
@@ -253,87 +250,6 @@ def show_download(what: str, done: int, of: int) -> None:
     if not of or done >= of or done * 10 // of != max(0, done - (1 << 16)) * 10 // of:
         share = f" of {of / 1e6:.1f}" if of else ""
         print(f"downloading {what}: {done / 1e6:.1f}{share} MB", file=sys.stderr, flush=True)
-
-
-# -- results
-
-
-def result(store: Store, run: Run) -> Result:
-    """A finished run as --json prints it; metrics are those of the test split, as fractions."""
-    counts = store.confusions([run.id], "test", pooled=False)[run.id]
-    measured = metrics.evaluate(counts) if counts.ndim == 3 else metrics.over_targets(counts)
-    told: Result = {"metrics": measured}
-    if regression_results.is_regression(run):  # the counts are those of bins of the target
-        told = {**regression_results.result(store, run), "binned_metrics": measured}
-    return {
-        "id": run.id,
-        "config": run.config.to_json(),
-        "split": "test",
-        **told,
-        "confusion": counts,
-        **{name: run.info[name] for name in ("task", "groups", "classes", "targets", "seconds", "device", "flags")},
-    }
-
-
-def sweep_result(store: Store, sweep_id: str, performance: str | None, fairness: str | None) -> Result:
-    """The runs of a sweep and, chosen on validation, the rows of its frontier."""
-    made = store.sweep(sweep_id)
-    assert made is not None
-    runs = [run for run in map(store.run, made.run_ids) if run is not None]
-    seconds = sum(run.info["seconds"] for run in runs)
-    if any(map(regression_results.is_regression, runs)):
-        told = regression_results.sweep_result(store, made, performance, fairness)
-        return {"id": sweep_id, "spec": made.spec, "runs": [result(store, run) for run in runs], **told,
-                "seconds": seconds}  # fmt: skip
-    performance, fairness = performance or "accuracy", fairness or "demographic_parity_difference"
-    validation, test = (store.confusions(made.run_ids, stage) for stage in ("validation", "test"))
-    table = store.runs(made.run_ids, over=made.spec["over"])
-    points = sweep.points(table, validation, test, performance, fairness)
-    front = sweep.frontier(points).query("on_front").drop(columns="on_front")
-    volumes = {
-        split: sweep.hypervolume(front[f"{split}_gap"], front[f"{split}_performance"])
-        for split in ("validation", "test")
-    }
-    return {
-        "id": sweep_id,
-        "spec": made.spec,
-        "runs": [result(store, run) for run in runs],
-        "front": front.to_dict("records"),
-        "metrics": {"hypervolume": volumes["test"], "hypervolume_validation": volumes["validation"]},
-        "performance": performance,
-        "fairness": fairness,
-        **({"chosen": asdict(calibration.of_sweep(table, validation, test))} if made.spec["over"] == "rate" else {}),
-        "seconds": seconds,
-    }
-
-
-def print_json(data: object) -> None:
-    """One line; NaN becomes null."""
-    print(orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS).decode(), flush=True)
-
-
-def print_result(report: Result) -> None:
-    print(f"run {report.get('id', '')} ({report['split']})".replace("run  ", ""))
-    for name, value in report["metrics"].items():
-        interval = report.get("intervals", {}).get(name)
-        shown = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
-        print(f"  {name:<36} {value:8.4f}{shown}")
-    for cell in report.get("cells", []):
-        errors = f"mean error {cell['mean_error']:+8.4g}, mean absolute error {cell['absolute_error']:8.4g}"
-        print(f"  {cell['bin']:<18} {cell['group']:<28} n = {cell['n']:>7,}: {errors}")
-    for flag in report["flags"]:
-        print(f"  note: {flag}")
-
-
-def print_front(report: Result) -> None:
-    print(f"sweep {report['id']}: {len(report['runs'])} runs, frontier chosen on validation, shown on test")
-    print(f"  {'lam':>8} {report['performance']:>24} {report['fairness']:>34}")
-    for row in report["front"]:
-        performance = row.get("test_performance", row.get("test_error"))
-        print(f"  {row['lam']:8.3g} {performance:24.4f} {row['test_gap']:34.4f}")
-    if chosen := report.get("chosen"):
-        told = f"EAcc {chosen['test_performance']:.4f}, Odds {chosen['test_gap']:.4f} on test"
-        print(f"  floor of the valley of Odds on validation: n = {chosen['value']:g} % ({told})")
 
 
 # -- the other commands

@@ -68,17 +68,21 @@ def sweep_result(store: Store, made: Sweep, error: str | None = None, gap: str |
         "metrics": {"hypervolume": volumes["test"], "hypervolume_validation": volumes["validation"]},
         "performance": error,
         "fairness": gap,
-        **({"chosen": _chosen(store, made, validation, test)} if made.spec["over"] == "rate" else {}),
+        **(_chosen(store, made, validation, test) if calibration.is_path(made.spec) else {}),
     }
 
 
 def _chosen(
     store: Store, made: Sweep, validation: regression_sweep.Values, test: regression_sweep.Values
 ) -> dict[str, Any]:
-    """BaDe's rate by the measures of its tables (calibration.of_errors), with errors as such."""
-    choice = asdict(calibration.of_errors(calibration.error_points(_runs(store, made), validation, test)))
-    errors = {f"{split}_error": -choice.pop(f"{split}_performance") for split in SPLITS}
-    return choice | errors
+    """BaDe's strength by the measures of its tables (calibration.of_errors), with errors as such."""
+    points = calibration.error_points(_runs(store, made), validation, test)
+    choice = calibration.of_sweep(points, made.spec["over"], calibration.of_errors)
+    if choice is None:
+        return {}
+    told = asdict(choice)
+    errors = {f"{split}_error": -told.pop(f"{split}_performance") for split in SPLITS}
+    return {"chosen": told | errors}
 
 
 def _runs(store: Store, made: Sweep) -> pd.DataFrame:

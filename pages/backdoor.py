@@ -1,5 +1,5 @@
-"""What BaDe did (Wu, Zhang, Jiang and Sang): its sentence, triggers, the valley of n %, teacher and student, also while
-it trains.
+"""What BaDe did (Wu, Zhang, Jiang and Sang): its sentence, triggers, the valley of n % and s, teacher and student, also
+while it trains.
 
 Every part says in one paragraph what to look for. What is drawn comes from the store alone.
 """
@@ -80,7 +80,7 @@ def _words(catalogue: dict[str, Any], run: Run, final: np.ndarray | None) -> str
     if own is None:
         return "This run was made before its predictions were kept; train it again to see its errors."
     before_errors = errors_by_bin.errors(twin) if twin else None
-    setting = f"At n = {backdoor_course.rate(run.config):g} %"
+    setting = f"At {backdoor_course.setting(run.config)}"
     return errors_by_bin.sentence(own, run, before_errors, setting)
 
 
@@ -114,7 +114,7 @@ def _triggers(catalogue: dict[str, Any], run: Run, names: Names, found: Shown | 
         backdoor_viewer.columns(names)
     st.caption(
         "The law, by class: shares of the groups in training, shares of the triggers at "
-        f"n = {backdoor_course.rate(run.config):g} %, and what was drawn (seed {run.config.seed})."
+        f"{backdoor_course.setting(run.config)}, and what was drawn (seed {run.config.seed})."
         + (" Classes are bins of the true value." if regression_results.is_regression(run) else "")
     )
     backdoor_viewer.laws(found.arrays, names)
@@ -275,7 +275,7 @@ def _actions(
     number = regression_results.is_regression(run)
     if found is not None:
         tables["Law"] = backdoor_course.law_table(names, found.arrays)
-    if valley.rates:
+    if valley.strengths:
         tables |= {"Valley": valley.table, "Valley, runs": valley.points}
     with st.container(horizontal=True, gap="small", key="explain-actions"):
         course.twins(run, tables)
@@ -284,5 +284,5 @@ def _actions(
         elif "tolerance" in run.info:
             errors_by_bin.definitions(run.info["tolerance"], run.info.get("unit") or "units of the target")
         course.gauges_popover(catalogue["methods"][METHOD], "Law and gauges")
-        neighbours = choices.command_line(catalogue, backdoor_valley.plan(catalogue, run))
-        course.again(catalogue, run, number=number, sweep=neighbours)
+        neighbours = [choices.command_line(catalogue, p) for p in backdoor_valley.plans(catalogue, run, valley)]
+        course.again(catalogue, run, number=number, sweep="\n".join(neighbours))

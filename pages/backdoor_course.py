@@ -15,11 +15,12 @@ import streamlit as st
 import pages
 from fairness_core import exhibits, metrics, regression, regression_results, teacher_views
 from fairness_core.backdoor_figures import Units
+from fairness_core.calibration import EXPONENT, RATE
 from fairness_core.config import RunConfig
 from fairness_core.store import ACTIVE, Run
 from pages.course import Names
 
-METHOD, RATE = "bade", "rate"
+METHOD = "bade"
 GAUGES = (
     *("artificial_bias", "teacher_odds_clean", "teacher_odds_reinforcing", "teacher_odds_cancelling", "agreement"),
 )
@@ -40,9 +41,10 @@ def units(run: Run) -> Units:
     return Units("gap of errors", "EErr", 1.0, 3, f", in {unit}")
 
 
-def rate(config: RunConfig) -> float:
-    """n %."""
-    return float(config.method_options[RATE])
+def setting(config: RunConfig) -> str:
+    """The strength of the artificial bias: "n = 40 %", with s where that is not 1."""
+    rate, s = (config.method_options[name] for name in (RATE, EXPONENT))
+    return f"n = {rate:g} %" + (f", s = {s:g}" if s != 1 else "")
 
 
 # --------------------------------------------------------------------------------------------- what it has left to show

@@ -1,5 +1,6 @@
-"""The valley of BaDe (the paper's figure 2): artificial and residual bias over the injection rate, of every run of the
-store that differs from the shown one in rate and seed alone, and the rate that validation chooses among them."""
+"""The valley of BaDe (the paper's figure 2): artificial and residual bias over the injection rate n % and, beyond
+100 %, over the strength s, of every run of the store that differs from the shown one in these and the seed alone, and
+what validation chooses among them."""
 
 from __future__ import annotations
 
@@ -16,26 +17,30 @@ import streamlit as st
 import pages
 from fairness_core import backdoor_figures, calibration, metrics, regression_results, sweep
 from fairness_core.backdoor_figures import Units
+from fairness_core.calibration import EXPONENT, FULL, RATE, Path
 from fairness_core.config import RunConfig, UserError
 from fairness_core.store import ACTIVE, Run
 from pages import backdoor_course, backdoor_words, choices, course, errors_by_bin, explorer
-from pages.backdoor_course import METHOD, RATE
+from pages.backdoor_course import METHOD
 
 NEWEST = 1000  # runs that are looked through
-FEWEST = 3  # rates that make a valley
+FEWEST = 3  # strengths that make a valley
 SEEDS, PICTURE_RATES = 3, (0.0, 25.0, 50.0, 75.0, 100.0)
+AT_ONCE = 3  # strengths beyond the full rate that are offered before one looks again where the floor lies
 TALL = 470  # pixels of the charts
 WIDE = 1080  # pixels of a paragraph
+PLACE = ("strength", RATE, EXPONENT)
 COLUMNS = ("artificial", "gap", "level", "validation_gap", "validation_level", "teacher_gap")
 
 
 @dataclasses.dataclass(frozen=True)
 class Valley:
-    """points: one row per finished run: id, rate, seed and COLUMNS, and of a number calibration.ERRORS on validation;
-    table: means over seeds, with t intervals (_low and _high); floor: what gap chance alone makes on test; untreated:
-    gap and level without a debiaser (means over its finished seeds); problem: why there is no choice; left: the ids
-    that are still to come; n: test rows."""
+    """points: one row per finished run: id, strength (of calibration.Path), rate and exponent (n % and s), seed and
+    COLUMNS, and of a number calibration.ERRORS on validation; table: means over seeds, with t intervals (_low and
+    _high); floor: what gap chance alone makes on test; untreated: gap and level without a debiaser (means over its
+    finished seeds); problem: why there is no choice; left: the ids that are still to come; n: test rows."""
 
+    path: Path
     points: pd.DataFrame
     table: pd.DataFrame
     choice: calibration.Choice | None
@@ -47,26 +52,40 @@ class Valley:
     n: int
 
     @property
-    def rates(self) -> int:
-        return len(self.table)
+    def strengths(self) -> list[float]:
+        """Ascending."""
+        return list(self.table["strength"])
+
+    @property
+    def beyond(self) -> list[float]:
+        """The strengths beyond the full rate that belong to this valley: all up to the strongest that is trained and,
+        where the floor lies at the edge, the next few."""
+        top = max(self.strengths, default=0.0)
+        steps = [step for step in self.path.steps if step <= top]
+        if self.choice is not None and self.choice.edge and top >= FULL:
+            steps += [step for step in self.path.steps if step > top][:AT_ONCE]
+        return sorted({*steps, *(x for x in self.strengths if x > FULL)})
 
 
 # ------------------------------------------------------------------------------------------------------------- numbers
 
 
 def alike(config: RunConfig) -> pd.DataFrame:
-    """The runs of the store that differ from `config` in rate and seed alone, as Store.runs gives them; lam is n %."""
-    table = pages.store().runs(limit=NEWEST, over=RATE)
+    """The runs of the store that differ from `config` in the seed and the place on its path alone, as Store.runs gives
+    them; lam is the strength."""
+    table = pages.store().runs(limit=NEWEST)
     own = table[(table["method"] == METHOD) & (table["dataset"] == config.dataset)]
-    key = config.stack_key((RATE,))
-    return own[[_key(i) == key for i in own["id"]]].reset_index(drop=True)
+    key, path = config.stack_key((RATE, EXPONENT)), Path.through(config.method_options)
+    own = own[[_key(i) == key for i in own["id"]]]
+    own = own.assign(lam=[path.strength(options) for options in own["options"]])
+    return own[own["lam"].notna()].reset_index(drop=True)
 
 
 @st.cache_data(max_entries=4096, show_spinner=False)
 def _key(run_id: str) -> str:
     """The stack key of a run; its id is the hash of all that goes into it."""
     run = pages.store().run(run_id)
-    return run.config.stack_key((RATE,)) if run else ""
+    return run.config.stack_key((RATE, EXPONENT)) if run else ""
 
 
 def waited_for(config: RunConfig) -> list[str]:
@@ -78,18 +97,18 @@ def waited_for(config: RunConfig) -> list[str]:
 def gather(catalogue: dict[str, Any], run: Run) -> Valley:
     found = alike(run.config)
     done = found[found["status"] == "done"]
-    number = regression_results.is_regression(run)
-    points = _numbers(done) if number else _classes(done)
+    number, path = regression_results.is_regression(run), Path.through(run.config.method_options)
+    points = _on_path(path, _numbers(done) if number else _classes(done))
     floor = _floors(done, number)
     choice, problem = None, ""
-    if points["rate"].nunique() >= FEWEST:
+    if points["strength"].nunique() >= FEWEST:
         try:
             choice = _choice(points, floor["validation"], number)
         except UserError as error:
             problem = str(error)
     left = tuple(found.loc[found["status"].isin(ACTIVE), "id"])
     return Valley(
-        points, over_seeds(points), choice, problem, floor["test"], _untreated(catalogue, run, points, number),
+        path, points, over_seeds(points), choice, problem, floor["test"], _untreated(catalogue, run, points, number),
         tuple(found["id"]), left, int(run.info.get("n_test", 0)),
     )  # fmt: skip
 
@@ -113,30 +132,38 @@ def _numbers(done: pd.DataFrame) -> pd.DataFrame:
 
 def _renamed(points: pd.DataFrame, told: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     points["artificial"] = [told.get(i, {}).get("artificial_bias", math.nan) for i in points["id"]]
-    points = points.rename(columns={"lam": "rate", "test_gap": "gap", "test_level": "level"})
+    points = points.rename(columns={"lam": "strength", "test_gap": "gap", "test_level": "level"})
     costs = [name for error in calibration.ERRORS if (name := f"validation_{error}") in points]
-    return points[["id", "rate", "seed", *COLUMNS, *costs]].sort_values(["rate", "seed"], ignore_index=True)
+    return points[["id", "strength", "seed", *COLUMNS, *costs]].sort_values(["strength", "seed"], ignore_index=True)
+
+
+def _on_path(path: Path, points: pd.DataFrame) -> pd.DataFrame:
+    """With the n % and the s of every strength."""
+    settings = [path.settings(strength) for strength in points["strength"]]
+    for place, name in enumerate((RATE, EXPONENT), 2):
+        points.insert(place, name, [float(own[name]) for own in settings])
+    return points
 
 
 def _choice(points: pd.DataFrame, floor: float, number: bool) -> calibration.Choice:
     level, choose = ("error", calibration.of_errors) if number else ("performance", calibration.of_classes)
     names = {
-        "rate": "lam", "gap": "test_gap", "level": f"test_{level}", "validation_level": f"validation_{level}"
+        "strength": "lam", "gap": "test_gap", "level": f"test_{level}", "validation_level": f"validation_{level}"
     }  # fmt: skip
     return choose(points.rename(columns=names), floor)
 
 
 def over_seeds(points: pd.DataFrame) -> pd.DataFrame:
-    """One row per rate: rate, seeds, and of COLUMNS the mean and its t interval (TRAINING noise)."""
+    """One row per strength: PLACE, seeds, and of COLUMNS the mean and its t interval (TRAINING noise)."""
     rows = []
-    for rate, own in points.groupby("rate"):
-        row: dict[str, Any] = {"rate": rate, "seeds": len(own)}
+    for place, own in points.groupby(list(PLACE)):
+        row: dict[str, Any] = {**dict(zip(PLACE, place, strict=True)), "seeds": len(own)}
         for name in COLUMNS:
             told = metrics.over_seeds(own[name].to_numpy(float))
             row |= {name: float(told.mean), f"{name}_low": float(told.low), f"{name}_high": float(told.high)}
         rows.append(row)
     ends = [f"{name}{end}" for name in COLUMNS for end in ("", "_low", "_high")]
-    return pd.DataFrame(rows, columns=["rate", "seeds", *ends])
+    return pd.DataFrame(rows, columns=[*PLACE, "seeds", *ends])
 
 
 def _floors(done: pd.DataFrame, number: bool) -> dict[str, float]:
@@ -172,30 +199,32 @@ def _untreated(catalogue: dict[str, Any], run: Run, points: pd.DataFrame, number
 
 
 def part(catalogue: dict[str, Any], run: Run, valley: Valley) -> None:
-    """What to look for, the two charts, which rate is chosen and how, and a button that trains what is missing."""
+    """What to look for, the two charts, what is chosen and how, and a button that trains what is missing."""
     units = backdoor_course.units(run)
     st.subheader("The valley", anchor=False)
-    st.markdown(backdoor_words.VALLEY, width=WIDE)
-    if valley.rates:
+    st.markdown(backdoor_words.valley(valley.path), width=WIDE)
+    if valley.strengths:
         _charts(catalogue, run, valley, units)
     with st.container(key="explain-valley-choice"):
         if valley.choice is not None:
-            st.markdown(backdoor_words.choice(valley.choice, valley.table, units, valley.n), width=WIDE)
+            said = backdoor_words.choice(valley.choice, valley.path, units, valley.n, len(valley.strengths))
+            st.markdown(said, width=WIDE)
             _link(run, valley, valley.choice.value)
         elif valley.problem:
             st.caption(f":material/warning: {valley.problem}")
-        elif not valley.rates:
+        elif not valley.strengths:
             st.caption("A point appears as soon as a run is done.")
         else:
-            st.caption(f"A rate is chosen once {FEWEST} rates are trained; so far there {_count(valley.rates)}.")
+            many = _count(len(valley.strengths))
+            st.caption(f"A rate is chosen once {FEWEST} rates are trained; so far there {many}.")
     _offer(catalogue, run, valley)
 
 
 def _link(run: Run, valley: Valley, chosen: float) -> None:
-    """The way to a run at the chosen rate, with this run's seed if there is one."""
-    own = valley.points[valley.points["rate"] == chosen].sort_values("seed", key=lambda s: s != run.config.seed)
-    if backdoor_course.rate(run.config) != chosen and len(own):
-        st.page_link("explain.py", label=f"Open the run at n = {chosen:g} %", icon=":material/arrow_forward:",
+    """The way to a run at the chosen strength, with this run's seed if there is one."""
+    own = valley.points[valley.points["strength"] == chosen].sort_values("seed", key=lambda s: s != run.config.seed)
+    if valley.path.strength(run.config.method_options) != chosen and len(own):
+        st.page_link("explain.py", label=f"Open the run at {valley.path.told(chosen)}", icon=":material/arrow_forward:",
                      query_params={"run": str(own["id"].iloc[0])})  # fmt: skip
 
 
@@ -206,16 +235,16 @@ def _count(n: int) -> str:
 def _charts(catalogue: dict[str, Any], run: Run, valley: Valley, units: Units) -> None:
     stamp = f"{run.id}{zlib.crc32(valley.points.to_json().encode()):08x}{len(valley.untreated)}{valley.choice}"
     colour = pages.method_colour(catalogue, METHOD)
-    blocks = _blocks(stamp, valley, backdoor_course.rate(run.config), units, colour)
+    blocks = _blocks(stamp, valley, valley.path.strength(run.config.method_options), units, colour)
     explorer.explorer(blocks, key="explain-valley", revision=run.id, stamp=stamp)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _blocks(stamp: str, _valley: Valley, rate: float, _units: Units, colour: str) -> list[explorer.Block]:
+def _blocks(stamp: str, _valley: Valley, strength: float, _units: Units, colour: str) -> list[explorer.Block]:
     """`stamp` stands for all that the charts show."""
     valley, units = _valley, _units
     marks = {"chosen on validation": valley.choice.value} if valley.choice else {}
-    marks["this run"] = rate
+    marks["this run"] = strength
     numbers = units.scale == 1
     name = "artificial bias (sd of the target)" if numbers else "artificial bias (points of accuracy)"
     what = f"Residual gap and error{units.unit}" if numbers else "Residual bias and accuracy"
@@ -229,14 +258,14 @@ def _blocks(stamp: str, _valley: Valley, rate: float, _units: Units, colour: str
     twin = "the table Valley holds the same numbers"
     return [
         explorer.chart(
-            "valley-artificial", backdoor_figures.mark_rates(left, marks), area="left", height=TALL,
+            "valley-artificial", backdoor_figures.mark_strengths(left, marks), area="left", height=TALL,
             heading=f"Artificial bias: what the triggers alone do to the teacher (test, {seeds})",
-            alt=f"Artificial bias of the teacher over the injection rate; {twin}",
+            alt=f"Artificial bias of the teacher over the injection rate and the strength; {twin}",
         ),
         explorer.chart(
-            "valley-residual", backdoor_figures.mark_rates(right, marks), area="right", height=TALL,
+            "valley-residual", backdoor_figures.mark_strengths(right, marks), area="right", height=TALL,
             heading=f"{what} (test, {seeds}{bars})",
-            alt=f"Odds and EAcc of the student, and Odds of the teacher, over the injection rate; {twin}",
+            alt=f"Odds and EAcc of the student, and Odds of the teacher, over the injection rate and strength; {twin}",
         ),
     ]  # fmt: skip
 
@@ -244,16 +273,22 @@ def _blocks(stamp: str, _valley: Valley, rate: float, _units: Units, colour: str
 # -------------------------------------------------------------------------------------------------- training what lacks
 
 
-def plan(catalogue: dict[str, Any], run: Run, known: Sequence[int] = ()) -> choices.Plan:
-    """The sweep over n % that a valley needs: every rate the method declares with three seeds, of pictures five rates
-    with one. The seeds are this run's and those that the valley has already, as far as there are."""
+def plans(catalogue: dict[str, Any], run: Run, valley: Valley) -> list[choices.Plan]:
+    """The sweeps that this valley needs: over n %, every rate the method declares with three seeds, of pictures five
+    rates with one, and over s at the full rate where it goes `beyond` that. The seeds are this run's and those that the
+    valley has already, as far as there are."""
     pictures = catalogue["datasets"][run.config.dataset]["kind"] == "image"
-    entry = catalogue["methods"][METHOD]
-    values = list(PICTURE_RATES) if pictures else list(entry["grid"])
-    offered = dict.fromkeys([run.config.seed, *sorted(known), *range(SEEDS)])
-    seeds = sorted(list(offered)[: 1 if pictures else SEEDS])
-    base = dataclasses.replace(run.config, seed=0).with_option(RATE, pages.defaults(entry)[RATE])
-    return choices.from_spec(catalogue, {"over": RATE, "values": values, "seeds": seeds, "base": base.to_json()})
+    rates = list(PICTURE_RATES) if pictures else list(catalogue["methods"][METHOD]["grid"])
+    known = sorted(set(valley.points["seed"].astype(int)))
+    seeds = sorted(list(dict.fromkeys([run.config.seed, *known, *range(SEEDS)]))[: 1 if pictures else SEEDS])
+    settings = {**run.config.method_options, **valley.path.settings(FULL)}
+    base = dataclasses.replace(run.config, seed=0, method_options=settings).to_json()
+    beyond = [valley.path.settings(strength)[EXPONENT] for strength in valley.beyond]
+    wanted = {RATE: rates, **({EXPONENT: beyond} if beyond else {})}
+    return [
+        choices.from_spec(catalogue, {"over": over, "values": values, "seeds": seeds, "base": base})
+        for over, values in wanted.items()
+    ]
 
 
 def _offer(catalogue: dict[str, Any], run: Run, valley: Valley) -> None:
@@ -272,28 +307,45 @@ def _offer(catalogue: dict[str, Any], run: Run, valley: Valley) -> None:
             return
         if run.status != "done":
             return
-        wanted = plan(catalogue, run, sorted(set(valley.points["seed"].astype(int))))
-        known = set(store.runs([c.id for c in wanted.runs]).query("status == 'done'")["id"])
-        missing = [c for c in wanted.runs if c.id not in known]
+        wanted = plans(catalogue, run, valley)
+        known = set(store.runs([c.id for p in wanted for c in p.runs]).query("status == 'done'")["id"])
+        missing = {p.spec["over"]: own for p in wanted if (own := [c for c in p.runs if c.id not in known])}
         if not missing:
             return
-        few = valley.rates < FEWEST
-        if st.button("Draw the valley" if few else "Complete the valley", key="explain-valley-draw",
-                     type="primary" if few else "secondary", icon=":material/play_arrow:"):  # fmt: skip
-            choices.submit(store, wanted)
+        label, first = _label(valley, missing)
+        if st.button(label, key="explain-valley-draw", type="primary" if first else "secondary",
+                     icon=":material/play_arrow:"):  # fmt: skip
+            choices.submit(store, wanted[0])
+            store.submit(missing.get(EXPONENT, []), vary=(EXPONENT,))
             st.rerun()
-        st.caption(_cost(run, wanted, missing))
+        st.caption(_cost(run, valley.path, missing))
 
 
-def _cost(run: Run, wanted: choices.Plan, missing: Sequence[RunConfig]) -> str:
+def _label(valley: Valley, missing: Mapping[str, Sequence[RunConfig]]) -> tuple[str, bool]:
+    """What the button says, and whether it is the next thing to do here."""
+    if len(valley.strengths) < FEWEST:
+        return "Draw the valley", True
+    strengths = [valley.path.strength(c.method_options) for own in missing.values() for c in own]
+    if min(strengths) > max(valley.strengths):
+        return f"Follow the valley to {valley.path.told(max(strengths))}", True
+    return "Complete the valley", False
+
+
+def _cost(run: Run, path: Path, missing: Mapping[str, Sequence[RunConfig]]) -> str:
     """What the button trains, and how long that may take."""
-    values, seeds = (len(wanted.spec[name]) for name in ("values", "seeds"))
+    configs = [c for own in missing.values() for c in own]
+    rates = len({c.method_options[RATE] for c in missing.get(RATE, ())})
+    beyond = sorted({path.strength(c.method_options) for c in missing.get(EXPONENT, ())})
+    seeds = len({c.seed for c in configs})
+    parts = [f"{rates} rate{'s' if rates > 1 else ''}"] if rates else []
+    parts += [f"{path.told(*beyond)} at n = 100 %"] if beyond else []
+    parts.append(f"{seeds} seed{'s' if seeds > 1 else ''}")
     each = float(run.info.get("seconds", math.nan))
     one = pages.duration(each) if each >= 1 else "less than a second"
-    took = f"; this run took {one}, so about {pages.duration(each * len(missing))} at most" if each > 0 else ""
+    took = f"; this run took {one}, so about {pages.duration(each * len(configs))} at most" if each > 0 else ""
     together = ", less where several are trained together" if seeds > 1 else ""
-    many = f"{len(missing)} model{'s' if len(missing) > 1 else ''}"
+    many = f"{len(configs)} model{'s' if len(configs) > 1 else ''}"
     return (
-        f"Trains {many} ({values} rates, {seeds} seed{'s' if seeds > 1 else ''}) with this run's settings, and what is "
-        f"missing of the untreated{took}{together}. You can leave this page meanwhile."
+        f"Trains {many} ({', '.join(parts)}) with this run's settings, and what is missing of the untreated"
+        f"{took}{together}. You can leave this page meanwhile."
     )

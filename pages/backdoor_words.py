@@ -11,7 +11,7 @@ import pandas as pd
 
 from fairness_core import metrics, teacher_views, trigger_law
 from fairness_core.backdoor_figures import Units
-from fairness_core.calibration import LOSS, REACH, Choice
+from fairness_core.calibration import FULL, LOSS, REACH, Choice, Path
 from fairness_core.store import Run
 from pages import backdoor_course, twin_course, twin_words
 from pages.backdoor_course import Clock, Shown
@@ -23,14 +23,14 @@ LEAST = 0.05  # points by chance that are worth a word
 LISTED = 4  # cells that a warning names
 FAINT = 8  # of 255: a change that no network need notice
 NEARER = "nearer to each other than their intervals can tell"
-NEAR = 5.0  # points of n % that are as good as the same
+NEAR = 5.0  # points of strength that are as good as the same
 
 
 def result(before: np.ndarray | None, after: np.ndarray, run: Run) -> str:
     """The result in words, against the untreated model where that is known."""
     new, drawn = twin_course.values(after), twin_course.draws(after)
     by_chance = 100 * twin_course.floor(after)
-    setting = f"At n = {backdoor_course.rate(run.config):g} %"
+    setting = f"At {backdoor_course.setting(run.config)}"
     source = (
         f"Test split, n = {twin_course.rows_in(after):,}, seed {run.config.seed}; 95 % intervals from resampling rows "
         "within these cells"
@@ -61,7 +61,7 @@ def now(run: Run, looks: pd.DataFrame, *, number: bool = False) -> str:
         gauges = [newest[n if n == "artificial_bias" else f"teacher_odds_{n}"] for n in names]
         cancelling, clean, reinforcing, artificial = (_gauge(v, number) for v in gauges)
         return (
-            f"First the teacher learns rows that carry triggers (n = {backdoor_course.rate(run.config):g} %). Its "
+            f"First the teacher learns rows that carry triggers ({backdoor_course.setting(run.config)}). Its "
             f"{'gap in errors' if number else 'Odds'} is {cancelling} with the triggers that cancel, {clean} without "
             f"and {reinforcing} with those that reinforce; the triggers alone move it by {artificial} ({where}). Then "
             f"a student learns its answers. {later}"
@@ -88,35 +88,48 @@ def _gauge(value: float, number: bool) -> str:
 # ----------------------------------------------------------------------------------------------------------- the valley
 
 
-def choice(chosen: Choice, table: pd.DataFrame, units: Units, n: int) -> str:
-    """Which rate the valley's runs choose, by which rule, on how many seeds, and whether it is at the edge."""
+def valley(path: Path) -> str:
+    """What the valley shows, and what to look for."""
+    at = "" if path == Path() else f" (at s = {path.base:g})"
+    beyond = f" or, at n = 100 %, an s above {path.base:g}" if path.steps else ""
+    return f"Every run here that is this one with another seed, another n %{at}{beyond} is a point. {LOOK}"
+
+
+def choice(chosen: Choice, path: Path, units: Units, n: int, tried: int) -> str:
+    """Which strength the valley's runs choose, by which rule, on how many seeds, and whether it is at the edge. n: test
+    rows; tried: how many strengths there are."""
     number = units.scale == 1
     level, gap, unit = ("EErr", "gap", "") if number else ("EAcc", "Odds", " points")
     test_level = f"{level} {units.tell(abs(chosen.test_performance))}{'' if number else ' %'}"
     many = f"{chosen.seeds} seed{'s' if chosen.seeds > 1 else ''}"
+    at = " (at n = 100 %)" if chosen.value > FULL else ""
     told = (
-        f"**Validation chooses n = {chosen.value:g} %**: there lies the floor of the valley, with every rate's {gap} "
-        f"averaged with its neighbours' up to {REACH:g} points away ({many}, {len(table)} rates); at that rate "
-        f"alone it is {units.tell(chosen.validation_gap)}{unit}. "
+        f"**Validation chooses {path.told(chosen.value)}**{at}: there lies the floor of the valley, with the {gap} at "
+        f"every n averaged with its neighbours' up to {REACH:g} points away ({many}, {tried} strengths); "
+        f"unaveraged it is {units.tell(chosen.validation_gap)}{unit}. "
         f"The student's {gap} on test is {units.tell(chosen.test_gap)}{unit} and its {test_level} (n = {n:,})."
     )
-    if 1 < len(chosen.alike) < len(table):
-        others = ", ".join(f"{rate:g}" for rate in chosen.alike)
+    if 1 < len(chosen.alike) < tried:
         within = "one standard error over seeds" if chosen.seeds > 1 else "what chance alone makes"
-        told += f" Within {within}: n = {others} %."
+        told += f" Within {within}: {path.told(*chosen.alike)}."
     if chosen.barred:
         errors = "EErr or the mean absolute error" if number else "1 − EAcc"
         told += (
             f" Not looked at, since they raise {errors} on validation by more than {100 * LOSS:.0f} %: "
-            f"n = {', '.join(f'{rate:g}' for rate in chosen.barred)} %."
+            f"{path.told(*chosen.barred)}."
         )
-    if len(chosen.alike) == len(table):
-        told += " By this rule no two of these rates can be told apart; more seeds may do it."
-    if chosen.edge:
-        told += " The smallest gap is at the edge: the valley may go on. " + (
-            "Raise s." if chosen.value >= 100 else "Try higher rates."
-        )
-    return told
+    if len(chosen.alike) == tried:
+        told += " By this rule no two of these strengths can be told apart; more seeds may do it."
+    return told + (_edge(chosen.value, path) if chosen.edge else "")
+
+
+def _edge(value: float, path: Path) -> str:
+    """What the strongest of the valley being the best means."""
+    if value < FULL:
+        return " The smallest gap is at the edge: the valley may go on. Try higher rates."
+    if any(step > value for step in path.steps):
+        return " The smallest gap is at the edge: the valley may go on beyond it, at a larger s."
+    return " The smallest gap is at the edge, and there is no larger s."
 
 
 def seeds(table: pd.DataFrame) -> str:
@@ -132,10 +145,11 @@ def warnings(run: Run, names: Names, found: Shown, chosen: Choice | None, *, num
     """What must be known about this run (methods 5.10): what its counts forbid, and what its teacher did."""
     N, Q = found.arrays["N"], found.arrays["Q"]
     told = [*_of_counts(N, names, number=number), *_of_pictures(found, names), *_of_teacher(found, Q, number=number)]
-    own = backdoor_course.rate(run.config)
+    path = Path.through(run.config.method_options)
+    own = path.strength(run.config.method_options)
     if chosen is not None and abs(own - chosen.value) > NEAR:
         told.append(
-            f"This run injects n = {own:g} %; validation would choose n = {chosen.value:g} % (below, The valley)."
+            f"This run is at {path.told(own)}; validation would choose {path.told(chosen.value)} (below, The valley)."
         )
     return told
 
@@ -292,12 +306,12 @@ LAWS = {
         "source": ", while the share of positive decisions stays as it is (ours; the paper's law is *inverse*)",
     },
 }
-VALLEY = (
-    "Every other run here that differs in n % and seed alone is a point. Look whether artificial bias grows with n, "
-    "and whether the bias that is left falls to a floor and rises again: a network uses the group only as far as it "
-    "sees it, so triggers at full strength may turn the bias round. The floor cannot be read off the counts; it is "
-    f"chosen on validation, among the rates that raise the error there by at most {100 * LOSS:.0f} %. The paper "
-    "(CelebA, Male and Attractive): Odds 25.8 → 2.8 points, EAcc 75.9 → 78.0 %."
+LOOK = (
+    "Look whether artificial bias grows, and whether the bias that is left falls to a floor and rises again: a network "
+    "uses the group more or less than the counts say, so triggers that match them may turn the bias round, or leave "
+    "some of it. The floor cannot be read off the counts; it is chosen on validation, among the strengths that raise "
+    f"the error there by at most {100 * LOSS:.0f} %. The paper (CelebA, Male and Attractive): Odds 25.8 → 2.8 points, "
+    "EAcc 75.9 → 78.0 %."
 )
 VIEWS = (
     "The same rows, judged five ways: without a trigger, all with the same one, with the one that adds to their own "

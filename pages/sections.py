@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fairness_core.calibration import EXPONENT, RATE
 from fairness_core.config import Options, RunConfig
 from fairness_core.store import Run
 from pages import (
@@ -27,7 +28,7 @@ SECTIONS: Mapping[str, Callable[[dict[str, Any], Run], None]] = {
 # What a picker says of a run beside its method: the options, as a symbol and a unit, or as they are named.
 TOLD: Mapping[str, Mapping[str, tuple[str, str]]] = {
     adversarial_examples.METHOD: {"variant": ("", "")},
-    backdoor_course.METHOD: {backdoor_course.RATE: ("n = ", " %")},
+    backdoor_course.METHOD: {RATE: ("n = ", " %"), EXPONENT: ("s = ", "")},
     label_switch.METHOD: {"kind": ("", "")},
     latent_course.METHOD: {latent_course.STRENGTH: ("η_s = ", ""), latent_course.TASK: ("η_t = ", "")},
 }

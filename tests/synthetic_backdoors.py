@@ -2,24 +2,26 @@
 the store.
 
 Census rows (binary), coloured digits (pictures, ten classes) or communities (a number). The student's gap falls with n
-%, turns round behind FLOOR and grows again; everything follows from the run's id.
+% and s, turns round behind the law's FLOOR and grows again; everything follows from the run's id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fairness_core import exhibits, regression, scores, trigger_law
+from fairness_core.calibration import Path
 from fairness_core.config import Event, Exhibit, Option, RunConfig, resolve
 from fairness_core.scores import Predictions
 from fairness_core.store import Store
 from tests import synthetic, synthetic_regression
 
 LOOKS = 6  # half of them at the teacher
-BIAS, FLOOR = 0.14, 65.0  # Odds of the untreated model, and the rate at which nothing is left of it
+BIAS = 0.14  # Odds of the untreated model
+FLOOR = {"inverse": 65.0, "exchanged": 160.0}  # the strength at which nothing is left of it, by law
 RIGHT = 0.78  # accuracy of a cell where nothing differs
 CELL = {"training": 120, "validation": 700, "test": 1500}  # rows of a cell of class and group
 BINARY = np.array([[7674, 12102], [943, 5330]])  # training rows per class and group: Adult
@@ -88,10 +90,12 @@ def finish(store: Store, config: RunConfig, *, values: Mapping[str, float] | Non
     store.finish(config.id, "done", info={**info(config), "seconds": 6.5, "flags": []})
 
 
-def fill_valley(store: Store, catalogue: Mapping[str, Any], *, seeds: int = 3, **which: Any) -> list[RunConfig]:
-    """Finished runs at every rate that BaDe declares; which: as for `configured`."""
-    rates = catalogue["methods"]["bade"]["grid"]
-    made = [configured(catalogue, rate=rate, seed=seed, **which) for rate in rates for seed in range(seeds)]
+def fill_valley(
+    store: Store, catalogue: Mapping[str, Any], *, seeds: int = 3, beyond: Sequence[float] = (), **which: Any
+) -> list[RunConfig]:
+    """Finished runs at every rate that BaDe declares, and `beyond` the full one; which: as for `configured`."""
+    settings = map(Path().settings, (*catalogue["methods"]["bade"]["grid"], *beyond))
+    made = [configured(catalogue, seed=seed, **{**which, **own}) for own in settings for seed in range(seeds)]
     for config in made:
         finish(store, config)
     return made
@@ -110,11 +114,15 @@ def gap(config: RunConfig) -> float:
     wobble = float(np.random.default_rng(int(config.id, 16)).normal(0, 0.004))
     if config.method != "bade":
         return BIAS + wobble
-    return BIAS * (1 - float(config.method_options["rate"]) / FLOOR) + wobble
+    return BIAS * (1 - strength(config) / FLOOR[str(config.method_options["law"])]) + wobble
+
+
+def strength(config: RunConfig) -> float:
+    return Path.through(config.method_options).strength(config.method_options)
 
 
 def artificial(config: RunConfig) -> float:
-    return 0.0016 * float(config.method_options["rate"])
+    return 0.0016 * strength(config)
 
 
 def events(config: RunConfig) -> Iterator[Event]:
@@ -184,7 +192,7 @@ def exhibit(
     n_classes = len(told["classes"])
     N = rows if rows is not None else _rows(config, n_classes)
     P = trigger_law.bias_law(N)
-    Q = trigger_law.trigger_law(P, 1.0, float(config.method_options["rate"]) / 100)
+    Q = trigger_law.trigger_law(P, float(config.method_options["exponent"]), float(config.method_options["rate"]) / 100)
     drawn = np.round(Q * N.sum(1, keepdims=True)).astype(np.int64)
     views = _sums(config, stage) if config.dataset == "communities" else _views(config, stage, n_classes, deaf=deaf)
     law = {"N": N, "P": P, "Q": Q, "drawn": drawn, "views": views}

@@ -42,7 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"calibration"},
             {"worker", "cluster", "estimator", "report", "intra_tables", "aif360_tables", "aeda_tables"}
             | {"regression_results"},
-            {"aeda_experiments", "aeda_course_tables", "bade_tables", "dvge_tables"},
+            {"aeda_experiments", "aeda_course_tables", "bade_tables", "dvge_tables", "command_results"},
             {"warm", "runner", "reproduce"},
             {"commands"},
             {"__main__"},
@@ -65,6 +65,7 @@ TORCH_FREE = {
         "aeda_figures",
         "trigger_law",
         "calibration",
+        "command_results",
         "switch_figures",
         "few_shot",
         "few_shot_figures",

@@ -13,7 +13,7 @@ COLOUR = palette.method_colour(3)
 
 def valley(seeds: int = 3) -> pd.DataFrame:
     rates = np.array([0.0, 50.0, 100.0])
-    table = pd.DataFrame({"rate": rates, "seeds": seeds})
+    table = pd.DataFrame({"strength": rates, "rate": rates, "exponent": 1.0, "seeds": seeds})
     means = {
         "artificial": [0.0, 0.08, 0.16], "gap": [0.14, 0.03, 0.07], "level": [0.75, 0.78, 0.77],
         "validation_gap": [0.15, 0.04, 0.06], "validation_level": [0.74, 0.78, 0.76], "teacher_gap": [0.13, 0.04, 0.08],
@@ -26,7 +26,7 @@ def valley(seeds: int = 3) -> pd.DataFrame:
 
 
 def runs() -> pd.DataFrame:
-    return pd.DataFrame({"rate": [0.0, 0.0, 50.0], "artificial": [0.0, 0.01, 0.08], "gap": [0.13, 0.15, 0.03],
+    return pd.DataFrame({"strength": [0.0, 0.0, 50.0], "artificial": [0.0, 0.01, 0.08], "gap": [0.13, 0.15, 0.03],
                          "level": [0.75, 0.74, 0.78]})  # fmt: skip
 
 
@@ -94,15 +94,44 @@ def test_the_noise_floor_is_a_band_with_a_name() -> None:
 
 
 def test_rates_that_matter_are_marked_and_share_a_name_where_they_are_one() -> None:
-    apart = bf.mark_rates(residual(), {"chosen on validation": 60.0, "this run": 100.0})
+    apart = bf.mark_strengths(residual(), {"chosen on validation": 60.0, "this run": 100.0})
     assert {"chosen on validation", "this run"} <= set(notes(apart))
     heights = [a.yshift for a in apart.layout.annotations if a.text in ("chosen on validation", "this run")]
     assert len(set(heights)) == 2
     lines = [s for s in apart.layout.shapes if s.x0 == s.x1]
     assert {s.x0 for s in lines} == {60, 100}
     assert len({s.line.dash for s in lines}) == 2
-    one = bf.mark_rates(residual(), {"chosen on validation": 50.0, "this run": 50.0})
+    one = bf.mark_strengths(residual(), {"chosen on validation": 50.0, "this run": 50.0})
     assert "chosen on validation = this run" in notes(one)
+
+
+def test_beyond_the_full_rate_the_axis_goes_on_with_s() -> None:
+    table = valley().assign(strength=[50.0, 100.0, 150.0], rate=[50.0, 100.0, 100.0], exponent=[1.0, 1.0, 1.5])
+    single = runs().assign(strength=[50.0, 150.0, 150.0])
+    figure = bf.residual(table, single, colour=COLOUR, units=Units())
+    drawn = traces(figure)
+    assert list(drawn["gap"].x) == [50, 100, 125]  # two percent of s take as much room as one of n
+    assert list(drawn["runs:gap"].x) == [50, 125, 125]
+    assert [text.split("<br>")[0] for text in drawn["gap"].hovertext] == [
+        "<b>student, n = 50 %</b>", "<b>student, n = 100 %</b>", "<b>student, s = 1.5</b>"
+    ]  # fmt: skip
+    axis = figure.layout.xaxis2
+    assert dict(zip(axis.tickvals, axis.ticktext, strict=True))[125.0] == "s 1.5"
+    assert axis.title.text == "injection rate n (%), then strength s at n = 100 %"
+    assert axis.range[0] < 0 < 125 < axis.range[1]
+    marked = bf.mark_strengths(figure, {"chosen on validation": 150.0})
+    assert 125 in {s.x0 for s in marked.layout.shapes}
+    assert next(a.xanchor for a in marked.layout.annotations if a.text == "chosen on validation") == "right"
+    alone = residual().layout.xaxis2
+    assert (alone.title.text, list(alone.ticktext)[-1]) == ("injection rate n (%)", "100")
+
+
+def test_names_of_s_that_would_touch_are_left_out() -> None:
+    table = pd.concat([valley(), valley()], ignore_index=True)
+    table["strength"] = [0.0, 100.0, 110.0, 150.0, 160.0, 300.0]
+    table["rate"], table["exponent"] = np.minimum(table["strength"], 100), np.maximum(table["strength"] / 100, 1)
+    ticks = bf.artificial(table, runs(), colour=COLOUR, name="bias").layout.xaxis.ticktext
+    assert list(ticks)[5:] == ["100", "s 1.5", "s 3"]
 
 
 def judged(*names: str, accuracy: float = 0.8) -> pd.DataFrame:

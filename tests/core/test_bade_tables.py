@@ -1,17 +1,11 @@
-"""BaDe's tables: the path of strengths, the choice on validation, and one table trained for real on a small budget."""
+"""BaDe's tables: the choice on validation, and one table trained for real on a small budget."""
 
 from dataclasses import replace
 
 import pytest
 
 from fairness_core import bade_tables
-from fairness_core.bade_tables import CELEBA, CLASSES, NUMBERS, TABULAR, Result, Study, bade_figure2, method_options
-
-
-def test_beyond_the_full_rate_the_path_goes_on_with_the_strength() -> None:
-    assert method_options(40.0) == {"rate": 40.0, "exponent": 1.0}
-    assert method_options(100.0) == {"rate": 100.0, "exponent": 1.0}
-    assert method_options(250.0) == {"rate": 100.0, "exponent": 2.5}
+from fairness_core.bade_tables import CELEBA, CLASSES, NUMBERS, TABULAR, Result, Study, bade_figure2
 
 
 def test_a_quick_study_is_smaller_and_still_sees_both_ends() -> None:

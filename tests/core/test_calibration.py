@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairness_core import calibration
+from fairness_core import calibration, catalogue
+from fairness_core.calibration import Path
 from fairness_core.config import UserError
 
 
@@ -93,3 +94,63 @@ def test_one_seed_is_judged_by_the_noise_floor_and_the_edge_is_told() -> None:
     assert calibration.choose(table, floor=0.16).alike == (0.0, 100.0)
     with pytest.raises(UserError, match="No rate"):
         calibration.choose(table.assign(validation_gap=np.nan))
+
+
+def test_beyond_the_full_rate_the_path_goes_on_with_the_strength() -> None:
+    path = Path()
+    assert path.settings(40.0) == {"rate": 40.0, "exponent": 1.0}
+    assert path.settings(100.0) == {"rate": 100.0, "exponent": 1.0}
+    assert path.settings(250.0) == {"rate": 100.0, "exponent": 2.5}
+    assert [path.strength(path.settings(x)) for x in (0.0, 40.0, 100.0, 110.0, 250.0)] == [0, 40, 100, 110, 250]
+    assert np.isnan(path.strength({"rate": 50.0, "exponent": 2.0}))
+    assert np.isnan(path.strength({"rate": 100.0, "exponent": 0.5}))
+    assert path.told(80.0, 100.0, 125.0, 150.0) == "n = 80, 100 %; s = 1.25, 1.5"
+    assert (path.told(0.0), path.told(300.0)) == ("n = 0 %", "s = 3")
+    assert path.steps == calibration.STEPS
+
+
+@pytest.mark.parametrize(
+    ("rate", "exponent", "base"), [(60.0, 1.0, 1.0), (100.0, 1.5, 1.0), (60.0, 1.5, 1.5), (100.0, 0.5, 0.5)]
+)
+def test_a_run_lies_on_the_path_that_matches_the_counts_if_it_can(rate: float, exponent: float, base: float) -> None:
+    options = {"rate": rate, "exponent": exponent}
+    path = Path.through(options)
+    assert path == Path(base)
+    assert path.settings(path.strength(options)) == options
+
+
+def test_a_path_with_its_own_s_ends_at_the_largest_there_is() -> None:
+    assert Path(1.5).steps == (125.0, 150.0, 175.0, 200.0)
+    assert Path(1.5).settings(200.0) == {"rate": 100.0, "exponent": 3.0}
+    assert Path(1.5).told(200.0) == "s = 3"
+    assert Path(0.0).steps == ()  # without a law there is nothing to strengthen
+    assert np.isnan(Path(0.0).strength({"rate": 100.0, "exponent": 2.0}))
+
+
+def test_the_path_is_about_controls_that_bade_has() -> None:
+    controls = {c["name"]: c for c in catalogue.build(None)["methods"]["bade"]["controls"]}
+    assert controls[calibration.RATE]["high"] == calibration.FULL
+    assert controls[calibration.EXPONENT]["high"] == calibration.STRONGEST
+
+
+def test_a_sweep_over_s_is_chosen_in_values_of_s() -> None:
+    gaps = {0.9: [0.11], 1.0: [0.06], 1.1: [0.05], 1.2: [0.08]}
+    found = calibration.of_sweep(points(gaps, dict.fromkeys(gaps, 0.8)), "exponent", calibration.of_classes)
+    assert found is not None
+    assert (found.value, found.alike, found.edge) == (1.1, (1.1,), False)
+    assert found.smoothed == pytest.approx((0.06 + 2 * 0.05 + 0.08) / 4)  # neighbours a tenth of s away are near
+    rates = points({0.0: [0.2], 50.0: [0.1]}, {0.0: 0.8, 50.0: 0.8})
+    chosen = calibration.of_sweep(rates, "rate", calibration.of_classes)
+    assert chosen is not None
+    assert (chosen.value, chosen.edge) == (50.0, True)
+    assert calibration.of_sweep(rates.assign(validation_gap=np.nan), "rate", calibration.of_classes) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "over", "rate", "along"),
+    [("bade", "rate", 100.0, True), ("bade", "exponent", 100.0, True), ("bade", "exponent", 50.0, False),
+     ("bade", "alpha", 100.0, False), ("dba", "rate", 100.0, False)],
+)  # fmt: skip
+def test_which_sweeps_are_along_the_strengths(method: str, over: str, rate: float, along: bool) -> None:
+    spec = {"over": over, "base": {"method": method, "method_options": {"rate": rate, "exponent": 1.0}}}
+    assert calibration.is_path(spec) is along

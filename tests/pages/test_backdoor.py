@@ -329,7 +329,7 @@ def test_a_number_is_told_in_its_units(open_page, store, communities):
     assert gaps == pytest.approx([told[c.id]["odds_regression"] for c in made])
     assert len(decoded(traces(drawn["valley-residual"])["teacher_gap"]["x"])) == 0
     assert "Validation chooses n = " in words(at)
-    assert "with every rate's gap averaged" in words(at)
+    assert "with the gap at every n averaged" in words(at)
     assert set(traces(drawn["views"])) == {"gap", "level"}
     assert drawn["models"]["figure"]["layout"]["yaxis"]["ticktext"] == ["untreated", "teacher, cancelling", "student"]
     assert "has a correlation of 0.960" in words(at)

@@ -1,4 +1,4 @@
-"""Explain, BaDe: the valley of n % is the runs of the store; which rate is chosen, and what trains the rest."""
+"""Explain, BaDe: the valley of n % and s is the runs of the store; what is chosen, and what trains the rest."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from fairness_core import calibration, metrics
 from fairness_core.backdoor_figures import Units
+from fairness_core.calibration import Path
 from pages import backdoor_valley, backdoor_words
 from tests.reading import blocks, decoded, notes, traces, words
 from tests.synthetic_backdoors import configured, fill_valley, finish
@@ -34,7 +35,7 @@ def valley(store, catalogue):
 
 
 def test_the_valley_is_the_runs_that_differ_in_rate_and_seed_alone(open_page, store, catalogue, valley, untreated):
-    strangers = [configured(catalogue, exponent=1.5), configured(catalogue, dataset="cmnist"),
+    strangers = [configured(catalogue, rate=50.0, exponent=1.5), configured(catalogue, dataset="cmnist"),
                  configured(catalogue, "adversarial")]  # fmt: skip
     for config in (*strangers, untreated):
         finish(store, config)
@@ -63,10 +64,10 @@ def test_the_chosen_rate_is_marked_and_said_with_its_rule(open_page, store, cata
     assert f"**Validation chooses n = {chosen.value:g} %**: there lies the floor of the valley" in words(at)
     if len(chosen.alike) > 1:
         assert "Within one standard error over seeds: n = " in words(at)
-    assert "(3 seeds, 11 rates)" in words(at)
+    assert "(3 seeds, 11 strengths)" in words(at)
     assert "edge" not in words(at)
     assert {"chosen on validation", "this run"} <= set(notes(blocks(at)["valley-residual"]))
-    assert f"This run injects n = 100 %; validation would choose n = {chosen.value:g} %" in words(at)
+    assert f"This run is at n = 100 %; validation would choose n = {chosen.value:g} %" in words(at)
     link = next(p.proto for p in at.get("page_link") if "Open the run" in p.proto.label)
     config = store.run(link.query_string.removeprefix("run=")).config
     assert (config.method_options["rate"], config.seed) == (chosen.value, valley[-1].seed)
@@ -74,13 +75,13 @@ def test_the_chosen_rate_is_marked_and_said_with_its_rule(open_page, store, cata
 
 def test_rates_that_cost_too_much_error_are_named(open_page, store, catalogue, valley):
     table = backdoor_valley.gather(catalogue, store.run(valley[-1].id)).points
-    errors = pd.DataFrame({"lam": table["rate"], "seed": table["seed"]})
+    errors = pd.DataFrame({"lam": table["strength"], "seed": table["seed"]})
     for split, column in (("validation", "validation_gap"), ("test", "gap")):
         errors[f"{split}_gap"], errors[f"{split}_error"] = table[column], 10.0 + table["rate"] / 100
     errors = errors.assign(validation_eerr=errors["validation_error"], validation_mean_absolute_error=9.0)
     chosen = calibration.of_errors(errors)
     units = Units("gap of errors", "EErr", 1.0, 3, ", in years")
-    said = backdoor_words.choice(chosen, table.groupby("rate").first(), units, 400)
+    said = backdoor_words.choice(chosen, Path(), units, 400, 11)
     assert "Validation chooses n = 50 %" in said
     assert "Not looked at, since they raise EErr or the mean absolute error on validation by more than 5 %:" in said
     assert "by more than 5 %: n = 60, 70, 80, 90, 100 %." in said
@@ -91,10 +92,10 @@ def test_rates_that_cost_too_much_of_eacc_are_named(open_page, store, catalogue,
     at = open_page("explain.py", run=valley[-1].id)
     assert "Not looked at" not in words(at)
     table = backdoor_valley.gather(catalogue, store.run(valley[-1].id)).points
-    runs = pd.DataFrame({"lam": table["rate"], "seed": table["seed"]})
+    runs = pd.DataFrame({"lam": table["strength"], "seed": table["seed"]})
     for split in ("validation", "test"):
         runs[f"{split}_gap"], runs[f"{split}_performance"] = 0.2 - table["rate"] / 1000, 0.8 - table["rate"] / 7500
-    said = backdoor_words.choice(calibration.of_classes(runs), table.groupby("rate").first(), Units(), 400)
+    said = backdoor_words.choice(calibration.of_classes(runs), Path(), Units(), 400, 11)
     assert "Validation chooses n = 70 %" in said
     assert "Not looked at, since they raise 1 − EAcc on validation by more than 5 %: n = 80, 90, 100 %." in said
 
@@ -104,7 +105,7 @@ def test_an_edge_and_one_seed_are_said(open_page, store, catalogue):
     for config in made:
         finish(store, config)
     at = open_page("explain.py", run=made[0].id)
-    assert "(1 seed, 3 rates)" in words(at)
+    assert "(1 seed, 3 strengths)" in words(at)
     assert "The smallest gap is at the edge: the valley may go on. Try higher rates." in words(at)
     assert at.button(key="explain-valley-draw").label == "Complete the valley"
 
@@ -135,11 +136,77 @@ def test_too_few_rates_are_trained_by_a_button_that_says_what_it_costs(open_page
 def test_pictures_get_few_rates_and_one_seed(open_page, store, pictures):
     finish(store, pictures)
     at = open_page("explain.py", run=pictures.id)
-    assert "Trains 4 models (5 rates, 1 seed)" in words(at)
+    assert "Trains 4 models (4 rates, 1 seed)" in words(at)
+
+
+def test_where_the_floor_is_at_the_full_rate_the_valley_is_followed_in_s(open_page, store, catalogue):
+    made = fill_valley(store, catalogue, law="exchanged")
+    run = made[0]
+    at = open_page("explain.py", run=run.id)
+    assert "**Validation chooses n = 100 %**" in words(at)
+    assert "The smallest gap is at the edge: the valley may go on beyond it, at a larger s." in words(at)
+    assert at.button(key="explain-valley-draw").label == "Follow the valley to s = 1.75"
+    assert "Trains 9 models (s = 1.25, 1.5, 1.75 at n = 100 %, 3 seeds)" in words(at)
+    sweeps = len(store.sweeps())
+    at.button(key="explain-valley-draw").click().run()
+    assert len(store.sweeps()) == sweeps + 1  # that over n %, which trains nothing anew
+    table = store.runs(over="exponent")
+    own = table[(table["method"] == "bade") & (table["status"] == "queued")]
+    assert sorted(set(own["lam"])) == [1.25, 1.5, 1.75]
+    assert len(own) == 9
+    assert {options["rate"] for options in own["options"]} == {100.0}
+    assert set(backdoor_valley.waited_for(run)) == set(own["id"])
+
+
+def test_beyond_the_full_rate_s_is_chosen_and_named(open_page, store, catalogue):
+    made = fill_valley(store, catalogue, law="exchanged", beyond=(125.0, 150.0, 175.0))
+    run = next(c for c in made if c.method_options["rate"] == 100.0 and c.seed == 2)
+    at = open_page("explain.py", run=run.id)
+    chosen = backdoor_valley.gather(catalogue, store.run(run.id)).choice
+    assert chosen.value in (150.0, 175.0)
+    s = chosen.value / 100
+    assert f"**Validation chooses s = {s:g}** (at n = 100 %): there lies the floor of the valley" in words(at)
+    assert f"This run is at n = 100 %; validation would choose s = {s:g} (below, The valley)" in words(at)
+    link = next(p.proto for p in at.get("page_link") if "Open the run" in p.proto.label)
+    assert link.label == f"Open the run at s = {s:g}"
+    opened = store.run(link.query_string.removeprefix("run=")).config
+    assert (opened.method_options["exponent"], opened.seed) == (s, run.seed)
+    drawn = traces(blocks(at)["valley-residual"])
+    assert decoded(drawn["gap"]["x"])[-4:] == [100, 112.5, 125, 137.5]
+    if chosen.value == 150.0:
+        assert "edge" not in words(at)
+        assert not [b for b in at.button if b.key == "explain-valley-draw"]
+    commands = next(c.value for c in at.code if "sweep" in c.value).split("\n")
+    assert "--over exponent=1.25,1.5,1.75" in commands[1]
+    assert "--over rate=0,10," in commands[0]
+
+
+def test_the_whole_path_is_one_valley_from_each_of_its_runs(store, catalogue):
+    made = [configured(catalogue, rate=50.0), configured(catalogue), configured(catalogue, exponent=2.0)]
+    other = [configured(catalogue, rate=50.0, exponent=2.0), configured(catalogue, exponent=0.5)]
+    for config in (*made, *other):
+        finish(store, config)
+    for config in made:
+        found = backdoor_valley.gather(catalogue, store.run(config.id))
+        assert (found.path, found.strengths) == (Path(), [50.0, 100.0, 200.0])
+    # at the full rate a larger s is on the path of every smaller one
+    for config, places in zip(other, ([50.0, 100.0], [100.0, 200.0, 400.0]), strict=True):
+        found = backdoor_valley.gather(catalogue, store.run(config.id))
+        assert found.strengths == places
+        assert f"at s = {config.method_options['exponent']:g}" in backdoor_words.valley(found.path)
+
+
+def test_a_valley_with_a_hole_is_completed(open_page, store, catalogue):
+    made = fill_valley(store, catalogue)
+    finish(store, strong := configured(catalogue, exponent=1.5))
+    at = open_page("explain.py", run=made[0].id)
+    assert at.button(key="explain-valley-draw").label == "Complete the valley"
+    assert "Trains 5 models (s = 1.25, 1.5 at n = 100 %, 3 seeds)" in words(at)
+    assert backdoor_valley.gather(catalogue, store.run(strong.id)).beyond == [125.0, 150.0]
 
 
 def test_the_valley_is_waited_for(store, catalogue, run):
     finish(store, run)
     other = configured(catalogue, rate=20.0, seed=4)
-    store.submit([other, configured(catalogue, exponent=2.0)])
+    store.submit([other, configured(catalogue, rate=20.0, exponent=2.0)])
     assert backdoor_valley.waited_for(run) == [other.id]
