@@ -97,20 +97,23 @@ def print_front(report: Result) -> None:
 
 
 def print_chosen(spec: Mapping[str, Any], chosen: Mapping[str, Any]) -> None:
-    """What BaDe's validation chooses, and how to go on where that is the strongest of the sweep."""
+    """What BaDe's validation chooses, and how to go on where the strongest of the sweep is as good."""
     numeric, over_rate, value = "test_error" in chosen, spec["over"] == calibration.RATE, chosen["value"]
     level, gap = ("EErr", "Odds_reg") if numeric else ("EAcc", "Odds")
     reached = chosen["test_error" if numeric else "test_performance"]
     setting = f"n = {value:g} %" if over_rate else f"s = {value:g}"
     told = f"{level} {reached:.4f}, {gap} {chosen['test_gap']:.4f} on test"
     print(f"  floor of the valley of {gap} on validation: {setting} ({told})")
-    if chosen["edge"]:
-        print(f"  the floor is at the edge; {_further(spec, value, over_rate=over_rate)}")
+    strongest = max(spec["values"])
+    if strongest in chosen["alike"]:
+        where = "the floor is at the edge" if chosen["edge"] else "the strongest is as good"
+        print(f"  {where}; {_further(spec, strongest, over_rate=over_rate)}")
 
 
-def _further(spec: Mapping[str, Any], value: float, *, over_rate: bool) -> str:
+def _further(spec: Mapping[str, Any], strongest: float, *, over_rate: bool) -> str:
+    """How to go on beyond the strongest of a sweep."""
     path = calibration.Path.through(spec["base"]["method_options"]) if over_rate else calibration.Path()
-    strength = value if over_rate else calibration.FULL * value
+    strength = strongest if over_rate else calibration.FULL * strongest
     beyond = [step for step in path.steps if step > strength]
     if strength < calibration.FULL:
         return "try higher rates"

@@ -59,10 +59,10 @@ class Valley:
     @property
     def beyond(self) -> list[float]:
         """The strengths beyond the full rate that belong to this valley: all up to the strongest that is trained and,
-        where the floor lies at the edge, the next few."""
+        where that may be the floor, the next few."""
         top = max(self.strengths, default=0.0)
         steps = [step for step in self.path.steps if step <= top]
-        if self.choice is not None and self.choice.edge and top >= FULL:
+        if self.choice is not None and top in self.choice.alike and top >= FULL:
             steps += [step for step in self.path.steps if step > top][:AT_ONCE]
         return sorted({*steps, *(x for x in self.strengths if x > FULL)})
 
@@ -207,7 +207,7 @@ def part(catalogue: dict[str, Any], run: Run, valley: Valley) -> None:
         _charts(catalogue, run, valley, units)
     with st.container(key="explain-valley-choice"):
         if valley.choice is not None:
-            said = backdoor_words.choice(valley.choice, valley.path, units, valley.n, len(valley.strengths))
+            said = backdoor_words.choice(valley.choice, valley.path, units, valley.n, valley.strengths)
             st.markdown(said, width=WIDE)
             _link(run, valley, valley.choice.value)
         elif valley.problem:
@@ -327,7 +327,8 @@ def _label(valley: Valley, missing: Mapping[str, Sequence[RunConfig]]) -> tuple[
         return "Draw the valley", True
     strengths = [valley.path.strength(c.method_options) for own in missing.values() for c in own]
     if min(strengths) > max(valley.strengths):
-        return f"Follow the valley to {valley.path.told(max(strengths))}", True
+        at_edge = valley.choice is not None and valley.choice.edge
+        return f"Follow the valley to {valley.path.told(max(strengths))}", at_edge
     return "Complete the valley", False
 
 

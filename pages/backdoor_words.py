@@ -4,7 +4,7 @@ for."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -95,9 +95,9 @@ def valley(path: Path) -> str:
     return f"Every run here that is this one with another seed, another n %{at}{beyond} is a point. {LOOK}"
 
 
-def choice(chosen: Choice, path: Path, units: Units, n: int, tried: int) -> str:
+def choice(chosen: Choice, path: Path, units: Units, n: int, tried: Sequence[float]) -> str:
     """Which strength the valley's runs choose, by which rule, on how many seeds, and whether it is at the edge. n: test
-    rows; tried: how many strengths there are."""
+    rows; tried: all strengths there are."""
     number = units.scale == 1
     level, gap, unit = ("EErr", "gap", "") if number else ("EAcc", "Odds", " points")
     test_level = f"{level} {units.tell(abs(chosen.test_performance))}{'' if number else ' %'}"
@@ -105,11 +105,11 @@ def choice(chosen: Choice, path: Path, units: Units, n: int, tried: int) -> str:
     at = " (at n = 100 %)" if chosen.value > FULL else ""
     told = (
         f"**Validation chooses {path.told(chosen.value)}**{at}: there lies the floor of the valley, with the {gap} at "
-        f"every n averaged with its neighbours' up to {REACH:g} points away ({many}, {tried} strengths); "
+        f"every n averaged with its neighbours' up to {REACH:g} points away ({many}, {len(tried)} strengths); "
         f"unaveraged it is {units.tell(chosen.validation_gap)}{unit}. "
         f"The student's {gap} on test is {units.tell(chosen.test_gap)}{unit} and its {test_level} (n = {n:,})."
     )
-    if 1 < len(chosen.alike) < tried:
+    if 1 < len(chosen.alike) < len(tried):
         within = "one standard error over seeds" if chosen.seeds > 1 else "what chance alone makes"
         told += f" Within {within}: {path.told(*chosen.alike)}."
     if chosen.barred:
@@ -118,18 +118,21 @@ def choice(chosen: Choice, path: Path, units: Units, n: int, tried: int) -> str:
             f" Not looked at, since they raise {errors} on validation by more than {100 * LOSS:.0f} %: "
             f"{path.told(*chosen.barred)}."
         )
-    if len(chosen.alike) == tried:
+    if len(chosen.alike) == len(tried):
         told += " By this rule no two of these strengths can be told apart; more seeds may do it."
-    return told + (_edge(chosen.value, path) if chosen.edge else "")
+    return told + _edge(chosen, path, max(tried))
 
 
-def _edge(value: float, path: Path) -> str:
-    """What the strongest of the valley being the best means."""
-    if value < FULL:
-        return " The smallest gap is at the edge: the valley may go on. Try higher rates."
-    if any(step > value for step in path.steps):
-        return " The smallest gap is at the edge: the valley may go on beyond it, at a larger s."
-    return " The smallest gap is at the edge, and there is no larger s."
+def _edge(chosen: Choice, path: Path, strongest: float) -> str:
+    """What it means that the strongest is the best, or as good."""
+    if strongest not in chosen.alike:
+        return ""
+    told = " The smallest gap is at the edge" if chosen.edge else " The strongest is as good"
+    if strongest < FULL:
+        return f"{told}: the valley may go on. Try higher rates."
+    if any(step > strongest for step in path.steps):
+        return f"{told}: the valley may go on beyond it, at a larger s."
+    return f"{told}, and there is no larger s."
 
 
 def seeds(table: pd.DataFrame) -> str:

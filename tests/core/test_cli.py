@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from fairness_core import commands
+from fairness_core import command_results, commands
 from fairness_core.store import Store
 
 QUICK = ["--set", "max_steps=5", "--set", "hidden=8"]
@@ -230,6 +230,45 @@ def test_sweep_prints_its_runs_and_its_front(cli, root):
     store = Store(root)
     assert store.sweep(found["id"]).run_ids == [run["id"] for run in found["runs"]]
     assert len({store.run(run["id"]).job for run in found["runs"]}) == 1
+
+
+def test_a_sweep_of_bade_prints_what_validation_chooses(cli):
+    words = ["sweep", "--method", "bade", "--over", "rate=0,50,100", "--seeds", "1", *QUICK]
+    status, out, err = cli(*words, "--json")
+    assert status == 0, err
+    chosen = last_line(out)["chosen"]
+    assert chosen["value"] in (0, 50, 100)
+    assert {"edge", "barred", "alike", "validation_gap", "test_performance"} <= set(chosen)
+    status, out, _ = cli(*words)
+    assert status == 0
+    assert f"floor of the valley of Odds on validation: n = {chosen['value']:g} % (EAcc " in out
+    _, out, _ = cli("sweep", "--method", "bade", "--over", "alpha=0.5,0.9", "--seeds", "1", *QUICK, "--json")
+    assert "chosen" not in last_line(out)
+
+
+CHOSEN = {"value": 100.0, "alike": [90.0, 100.0], "edge": True, "test_performance": 0.7, "test_gap": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("spec", "chosen", "says"),
+    [
+        ({"over": "rate", "values": [0.0, 100.0]}, {},
+         "the floor is at the edge; go on with --over exponent=1,1.25,1.5,1.75,2,2.5,3"),
+        ({"over": "rate", "values": [0.0, 100.0]}, {"value": 90.0, "edge": False},
+         "the strongest is as good; go on with --over exponent=1,1.25,"),
+        ({"over": "rate", "values": [0.0, 90.0]}, {"value": 90.0}, "the floor is at the edge; try higher rates"),
+        ({"over": "exponent", "values": [1.0, 2.0]}, {"value": 2.0, "alike": [2.0]}, "--over exponent=2,2.5,3"),
+        ({"over": "exponent", "values": [1.0, 3.0]}, {"value": 3.0, "alike": [3.0]}, "there is no larger s"),
+        ({"over": "rate", "values": [0.0, 90.0, 100.0]}, {"value": 90.0, "alike": [90.0], "edge": False}, ""),
+    ],
+)  # fmt: skip
+def test_where_the_strongest_is_as_good_as_the_floor_it_says_how_to_go_on(capsys, spec, chosen, says):
+    base = {"method": "bade", "method_options": {"rate": 100.0, "exponent": 1.0}}
+    command_results.print_chosen({**spec, "base": base}, {**CHOSEN, **chosen})
+    first, *more = capsys.readouterr().out.splitlines()
+    assert first.startswith("  floor of the valley of Odds on validation: ")
+    assert len(more) == (1 if says else 0)
+    assert says in "".join(more)
 
 
 def test_a_method_without_trade_off_sweeps_over_seeds(cli):

@@ -89,6 +89,19 @@ def test_a_sweep_has_points_and_a_front_in_errors(call) -> None:
     assert "mean_absolute_error" in table
 
 
+def test_a_sweep_over_bades_strength_chooses_it_by_errors(call) -> None:
+    words = ("sweep", "--dataset", "communities", "--method", "bade", "--over", "exponent=1,2", "--seeds", "1")
+    status, told, _ = call(*words, *EPOCHS, "--json")
+    assert status == 0
+    chosen = told["chosen"]
+    assert chosen["value"] in (1, 2)
+    at = {run["config"]["method_options"]["exponent"]: run["metrics"] for run in told["runs"]}
+    assert chosen["test_error"] == pytest.approx(at[chosen["value"]]["eerr"])
+    status, printed, _ = call(*words, *EPOCHS)
+    assert status == 0
+    assert f"floor of the valley of Odds_reg on validation: s = {chosen['value']:g} (EErr " in printed
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

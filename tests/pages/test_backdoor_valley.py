@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,7 +83,7 @@ def test_rates_that_cost_too_much_error_are_named(open_page, store, catalogue, v
     errors = errors.assign(validation_eerr=errors["validation_error"], validation_mean_absolute_error=9.0)
     chosen = calibration.of_errors(errors)
     units = Units("gap of errors", "EErr", 1.0, 3, ", in years")
-    said = backdoor_words.choice(chosen, Path(), units, 400, 11)
+    said = backdoor_words.choice(chosen, Path(), units, 400, sorted(set(table["strength"])))
     assert "Validation chooses n = 50 %" in said
     assert "Not looked at, since they raise EErr or the mean absolute error on validation by more than 5 %:" in said
     assert "by more than 5 %: n = 60, 70, 80, 90, 100 %." in said
@@ -95,7 +97,7 @@ def test_rates_that_cost_too_much_of_eacc_are_named(open_page, store, catalogue,
     runs = pd.DataFrame({"lam": table["strength"], "seed": table["seed"]})
     for split in ("validation", "test"):
         runs[f"{split}_gap"], runs[f"{split}_performance"] = 0.2 - table["rate"] / 1000, 0.8 - table["rate"] / 7500
-    said = backdoor_words.choice(calibration.of_classes(runs), Path(), Units(), 400, 11)
+    said = backdoor_words.choice(calibration.of_classes(runs), Path(), Units(), 400, sorted(set(table["strength"])))
     assert "Validation chooses n = 70 %" in said
     assert "Not looked at, since they raise 1 − EAcc on validation by more than 5 %: n = 80, 90, 100 %." in said
 
@@ -194,6 +196,16 @@ def test_the_whole_path_is_one_valley_from_each_of_its_runs(store, catalogue):
         found = backdoor_valley.gather(catalogue, store.run(config.id))
         assert found.strengths == places
         assert f"at s = {config.method_options['exponent']:g}" in backdoor_words.valley(found.path)
+
+
+def test_where_the_strongest_is_as_good_as_the_floor_the_valley_may_be_followed_too(store, catalogue):
+    made = fill_valley(store, catalogue, law="exchanged")
+    found = backdoor_valley.gather(catalogue, store.run(made[0].id))
+    for alike, beyond in (((90.0, 100.0), [125.0, 150.0, 175.0]), ((80.0, 90.0), [])):
+        choice = dataclasses.replace(found.choice, value=90.0, alike=alike, edge=False)
+        assert dataclasses.replace(found, choice=choice).beyond == beyond
+        said = backdoor_words.choice(choice, Path(), Units(), 400, found.strengths)
+        assert ("The strongest is as good: the valley may go on beyond it, at a larger s." in said) is bool(beyond)
 
 
 def test_a_valley_with_a_hole_is_completed(open_page, store, catalogue):
