@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fairness_core import fused
+from fairness_core import devices, fused
+
+WIDE = 256  # rows of a product that make a call of oneDNN worth its while
 
 
 class Layer(NamedTuple):
@@ -73,10 +75,19 @@ def dense(x: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
     replicas, n_out, n_in = weight.shape
     if x.dim() == 2:  # one large product for all replicas
         flat = None if out is None else out.view(replicas * n_out, -1)
-        return torch.mm(weight.reshape(-1, n_in), x.t(), out=flat).view(replicas, n_out, -1)
+        return _by_rows(weight.reshape(-1, n_in), x, flat).view(replicas, n_out, -1)
     if n_in == 1:
         return torch.mul(weight, x, out=out)
     return torch.bmm(weight, x, out=out)
+
+
+def _by_rows(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+    """Rows a (m, k) times rows b (n, k) -> (m, n), in `out` or, where another library than PyTorch's own is the faster
+    one, in a new tensor. That one has no gradient, which is written out here anyway."""
+    if len(a) >= WIDE and a.dtype == torch.float32 and a.device.type == "cpu" and devices.mkl_idles():
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+        return product
+    return torch.mm(a, b.t(), out=out)
 
 
 def _forward(
@@ -150,7 +161,7 @@ def _scratch(ctx: Any, i: int, like: Tensor) -> Tensor:
 def _weight_gradient(g: Tensor, x: Tensor) -> Tensor:
     """g (R, out, rows) -> (R, out, in)."""
     if x.dim() == 2:
-        return torch.mm(g.reshape(-1, x.shape[0]), x).view(*g.shape[:2], -1)
+        return _by_rows(g.reshape(-1, x.shape[0]), x.t()).view(*g.shape[:2], -1)
     return torch.bmm(g, x.transpose(1, 2))
 
 
