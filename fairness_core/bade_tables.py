@@ -140,6 +140,9 @@ CELEBA = Study(
     (100.0, 120.0, 140.0, 160.0), model="small_cnn", model_options=SMALL, folds=True,
     training={"epochs": 8, "batch_size": 64, **CALM}, method=COPIED,
 )  # fmt: skip
+# The paper's code chooses the epochs of teacher and student; UTKFace has validation rows enough for it, a fifth of its
+# 23,705.
+BALANCED: Options = {**COPIED, "choose": "balanced"}
 # At 6 epochs the student follows its teacher, but both are weak.
 FACES: Options = {"epochs": 14, "batch_size": 64, "precision": "auto", **CALM}
 
@@ -149,7 +152,7 @@ def _faces(
     sensitive: str,
     path: tuple[float, ...],
     law: str = "inverse",
-    method: Options = COPIED,
+    method: Options = BALANCED,
     seeds: int = 3,
     **options: Option,
 ) -> Study:
