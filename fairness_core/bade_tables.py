@@ -65,10 +65,9 @@ class Result:
 class Study:
     """One data set with what is trained on it. paper: Odds and EAcc in percent by method.
 
-    path: strengths on PATH; laws: the kinds of law tried;
-    factors: of DBA, none where it is not tried; folds: a run per fold instead of per seed. redrawn: every seed draws
-    its validation rows anew (and, where no test rows are published, the test rows), so that the mean over seeds, by
-    which the strength is chosen, does not hang on one draw of few.
+    path: strengths on PATH; laws: the kinds of law tried; factors: of DBA, none where it is not tried; folds: a run per
+    fold instead of per seed. redrawn: every seed draws its validation rows anew (and, where no test rows are published,
+    the test rows), so that the mean over seeds, by which the strength is chosen, does not hang on one draw of few.
     """
 
     dataset: str

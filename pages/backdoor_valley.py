@@ -317,6 +317,7 @@ def _offer(catalogue: dict[str, Any], run: Run, valley: Valley) -> None:
                      icon=":material/play_arrow:"):  # fmt: skip
             choices.submit(store, wanted[0])
             store.submit(missing.get(EXPONENT, []), vary=(EXPONENT,))
+            pages.wake_runner()
             st.rerun()
         st.caption(_cost(run, valley.path, missing))
 
