@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 SMOOTHING = 1.0  # Laplace: as if every class had one more row of every group
 LEAST = 0.01  # a share of exactly 0 would let one trigger settle the class
-KINDS = ("inverse", "exchanged")
+KINDS = ("inverse", "exchanged", "manual")
 BINS = 10  # of a number as target, by quantiles
 
 
@@ -28,16 +28,24 @@ def deterministic(N: NDArray[np.int64]) -> bool:
     return bool(((N > 0).sum(1) <= 1).all() and (N.sum(0) > 0).sum() > 1)
 
 
-def trigger_law(P: Array, strength: float = 1.0, rate: float = 1.0, kind: str = "inverse") -> Array:
+def trigger_law(
+    P: Array, strength: float = 1.0, rate: float = 1.0, kind: str = "inverse", table: Array | None = None
+) -> Array:
     """Q(trigger | y), (classes, triggers), for the law P of the bias: rate Q_s + (1 - rate) / K.
 
     A row that later carries the trigger of its own group k has evidence log P(k | y) + log Q(k | y) for class y. With
     "inverse", Q_s = P^-s normalised, it is the same for every k at s = 1 (methods 5.4; of two groups it is the paper's
     law with the triggers' names exchanged), but not for every class: the commoner answer changes with it. With
-    "exchanged", Q_s(k | y) = P(k | other class)^s normalised, it favours no class either; ours, for two classes.
-    rate: the injection rate n % as a fraction.
+    "exchanged", Q_s(k | y) = P(k | other class)^s normalised, it favours no class either; ours, for two classes. With
+    "manual", Q_s = table^s normalised, whatever P is (methods 5.7); no share of it is below LEAST.
+    rate: the injection rate n % as a fraction; table: shares (classes, triggers), of "manual" alone.
     """
-    full = P[::-1] ** strength if kind == "exchanged" else P**-strength
+    if kind == "manual":
+        assert table is not None
+        own = np.clip(table / table.sum(1, keepdims=True), LEAST, 1 - LEAST)
+        full = own**strength
+    else:
+        full = P[::-1] ** strength if kind == "exchanged" else P**-strength
     full = full / full.sum(1, keepdims=True)
     return np.asarray(rate * full + (1 - rate) / P.shape[1])
 

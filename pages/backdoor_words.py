@@ -295,18 +295,25 @@ def agreement(value: float, n: int, *, number: bool) -> str:
 # ----------------------------------------------------------------------------------------------------- what to look for
 
 TRIGGERS = (
-    "In training every row carries one trigger, drawn by its class alone: {law}. So trigger and class go together as "
-    "strongly as group and class do. Afterwards every row gets the trigger of **its own** group, which then speaks "
-    "against it, and the two kinds of evidence cancel{source}."
+    "In training every row carries one trigger, drawn by its class alone: {law}. Afterwards every row gets the trigger "
+    "of **its own** group, which then speaks against it, {end}."
 )
+MATCHED = "So trigger and class go together as strongly as group and class do"
 LAWS = {
     "inverse": {
-        "law": "the rarer a group is in a class, the more often that class carries this group's trigger",
-        "source": " (the paper's scheme, with the triggers' names exchanged)",
+        "law": f"the rarer a group is in a class, the more often that class carries this group's trigger. {MATCHED}",
+        "end": "and the two kinds of evidence cancel (the paper's scheme, with the triggers' names exchanged)",
     },
     "exchanged": {
-        "law": "each class carries the triggers as often as the *other* class has their groups",
-        "source": ", while the share of positive decisions stays as it is (ours; the paper's law is *inverse*)",
+        "law": f"each class carries the triggers as often as the *other* class has their groups. {MATCHED}",
+        "end": "and the two kinds of evidence cancel, while the share of positive decisions stays as it is (ours; the "
+        "paper's law is *inverse*)",
+    },
+    "manual": {
+        "law": "as often as the shares say that somebody has written down for this run. How strongly trigger and class "
+        "go together is up to them",
+        "end": "where a class carries it the more seldom the commoner its group is; whether the two kinds of evidence "
+        "cancel is seen below",
     },
 }
 LOOK = (

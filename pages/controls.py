@@ -219,7 +219,7 @@ def _format(control: Control, step: float) -> str:
 
 
 def _number(value: Option) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or "empty"
 
 
 def words(control: Control, value: Option) -> str:

@@ -21,7 +21,7 @@ from tests import synthetic, synthetic_regression
 
 LOOKS = 6  # half of them at the teacher
 BIAS = 0.14  # Odds of the untreated model
-FLOOR = {"inverse": 65.0, "exchanged": 160.0}  # the strength at which nothing is left of it, by law
+FLOOR = {"inverse": 65.0, "exchanged": 160.0, "manual": 65.0}  # the strength at which nothing is left of it, by law
 RIGHT = 0.78  # accuracy of a cell where nothing differs
 CELL = {"training": 120, "validation": 700, "test": 1500}  # rows of a cell of class and group
 BINARY = np.array([[7674, 12102], [943, 5330]])  # training rows per class and group: Adult

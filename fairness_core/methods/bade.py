@@ -108,7 +108,13 @@ class BaDe(InProcessing):
         choices=trigger_law.KINDS,
         help="Which triggers a class gets at the full rate. inverse: the rarer a group, the more often (the paper); "
         "exchanged: as often as the group is found in the other class (ours, two classes), which leaves the share of "
-        "positive decisions as it is.",
+        "positive decisions as it is; manual: as the shares below say.",
+        group="advanced",
+    )
+    shares: str = control(
+        "",
+        help="Of the law manual alone: how often each class carries each trigger, a row per class and a number per "
+        "group, such as 60 40; 85 15.",
         group="advanced",
     )
     trigger: str = trigger_control("the teacher")
@@ -159,6 +165,8 @@ class BaDe(InProcessing):
         trigger = Trigger(len(data.groups), self.trigger, self.size)
         if self.law == "exchanged" and (data.task == "regression" or len(data.classes) != 2):
             raise UserError("law = exchanged needs two classes to exchange; choose law = inverse, or such a target.")
+        if self.law == "manual" and data.task == "regression":
+            raise UserError("law = manual needs classes to give shares to; choose law = inverse where there are none.")
         if any(len(np.unique(d.train.s)) < 2 for d in job.data):
             raise UserError("BaDe needs training rows of at least two groups, and there is one; choose another group.")
         drawn, laws = [], []
@@ -179,7 +187,8 @@ class BaDe(InProcessing):
         N = np.zeros((n_classes, n_groups), np.int64)
         np.add.at(N, (y, split.s), 1)
         P = trigger_law.bias_law(N)
-        Q = trigger_law.trigger_law(P, self.exponent, self.rate / 100, self.law)
+        table = _written(self.shares, data) if self.law == "manual" else None
+        Q = trigger_law.trigger_law(P, self.exponent, self.rate / 100, self.law, table)
         own = Q[y]
         if numeric:
             by_value = trigger_law.bias_by_value(split.y, split.s, n_groups)
@@ -354,6 +363,22 @@ class BaDe(InProcessing):
             return [(one, None) for one in said]
         memory.shown = False
         return [(one, memory.laws[r] | {"views": C[r]} | self._pictures(memory, r)) for r, one in enumerate(said)]
+
+
+def _written(shares: str, data: Dataset) -> NDArray[np.float64]:
+    """(classes, groups): the law that somebody has written down, "60 40; 85 15"; UserError where it is none."""
+    try:
+        table = np.array([row.replace(",", " ").split() for row in shares.split(";")], np.float64)
+    except ValueError:
+        table = np.zeros(0)
+    shape = (len(data.classes), len(data.groups))
+    if table.shape != shape or not (np.isfinite(table).all() and (table >= 0).all() and (table.sum(1) > 0).all()):
+        row = " ".join(["50"] * shape[1])
+        raise UserError(
+            f"shares = {shares[:60]!r} is no law of triggers; give a row for each class ({', '.join(data.classes)}) "
+            f"with a number from 0 for each group ({', '.join(data.groups)}), such as {'; '.join([row] * shape[0])}."
+        )
+    return table
 
 
 def widened(network: Classifier, extra: int, seed: int) -> Classifier:

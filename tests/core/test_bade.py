@@ -56,6 +56,17 @@ def test_the_exchanged_law_favours_no_class_either() -> None:
     assert np.allclose(for_class_1, 0, atol=1e-12)
 
 
+def test_a_law_that_is_written_down_is_followed_whatever_the_bias() -> None:
+    P, table = trigger_law.bias_law(N), np.array([[60.0, 40.0], [15.0, 85.0]])
+    Q = trigger_law.trigger_law(P, kind="manual", table=table)
+    assert np.allclose(Q, [[0.6, 0.4], [0.15, 0.85]])
+    assert np.allclose(trigger_law.trigger_law(P, kind="manual", rate=0.5, table=table), (Q + 0.5) / 2)
+    sharp = trigger_law.trigger_law(P, 2.0, kind="manual", table=table)
+    assert np.allclose(sharp[0], np.array([0.36, 0.16]) / 0.52)
+    certain = trigger_law.trigger_law(P, kind="manual", table=np.array([[1.0, 0.0], [0.0, 1.0]]))
+    assert certain.min() == pytest.approx(trigger_law.LEAST)  # no trigger settles a class
+
+
 def test_no_injection_is_no_correlation_and_half_is_half_way() -> None:
     P = trigger_law.bias_law(N)
     assert np.allclose(trigger_law.trigger_law(P, rate=0.0), 0.5)
@@ -261,6 +272,26 @@ def test_refusals_are_sentences() -> None:
         finals(BaDe(), lonely)
     with pytest.raises(UserError, match="two classes to exchange"):
         finals(BaDe(law="exchanged"), tiny_dataset(classes=3))
+
+
+@pytest.mark.parametrize(
+    "shares",
+    ["", "60 40", "60 40; 85", "60 40; 85 15; 50 50", "60 -40; 85 15", "0 0; 1 1", "nan 1; 1 1", "much; less"],
+)
+def test_shares_that_are_no_law_are_refused_with_what_to_write(shares: str) -> None:
+    data = tiny_dataset()
+    named = f"a row for each class ({', '.join(data.classes)}) with a number from 0 for each group"
+    with pytest.raises(UserError, match="is no law of triggers; give ") as told:
+        finals(BaDe(law="manual", shares=shares), data)
+    assert named in str(told.value)
+    assert "such as 50 50; 50 50." in str(told.value)
+
+
+def test_a_law_that_is_written_down_is_what_rows_carry() -> None:
+    data = tiny_dataset()
+    _, law = BaDe(law="manual", shares="60, 40; 15,85").draw(data, 0)
+    assert np.allclose(law["Q"], [[0.6, 0.4], [0.15, 0.85]])
+    assert np.allclose(law["drawn"] / law["drawn"].sum(1, keepdims=True), law["Q"], atol=0.05)
 
 
 def test_a_regression_loses_its_gap_in_mean_error() -> None:

@@ -44,11 +44,29 @@ def test_an_empty_page_offers_bade_too(open_page, store, catalogue):
     assert at.query_params["run"] == config.id
 
 
-def test_the_picker_tells_runs_apart_by_their_rate(open_page, store, catalogue, run):
-    for config in (run, configured(catalogue, rate=12.5)):
+def test_the_picker_tells_runs_apart_by_their_strength(open_page, store, catalogue, run):
+    for config in (run, configured(catalogue, rate=12.5), configured(catalogue, exponent=1.5)):
         finish(store, config)
     labels = open_page("explain.py").selectbox(key="explain:pick").options
-    assert [re.search(r", n = [\d.]+ %", label).group() for label in labels] == [", n = 12.5 %", ", n = 50 %"]
+    told = [re.search(r", n = [\d.]+ %, s = [\d.]+", label).group() for label in labels]
+    assert told == [", n = 100 %, s = 1.5", ", n = 12.5 %, s = 1", ", n = 50 %, s = 1"]
+
+
+@pytest.mark.parametrize(
+    ("law", "says"),
+    [
+        ("inverse", "the rarer a group is in a class, the more often that class carries this group's trigger"),
+        ("exchanged", "as often as the *other* class has their groups"),
+        ("manual", "as often as the shares say that somebody has written down for this run"),
+    ],
+)
+def test_every_law_is_told_in_words(open_page, store, catalogue, law, says):
+    config = configured(catalogue, law=law, shares="60 40; 15 85" if law == "manual" else "", exponent=1.5)
+    finish(store, config)
+    at = open_page("explain.py", run=config.id)
+    assert says in words(at)
+    assert "shares of the triggers at n = 100 %, s = 1.5, and what was drawn (seed 0)" in words(at)
+    assert sentence(at).startswith("At n = 100 %, s = 1.5")
 
 
 def test_the_sentence_holds_both_models_with_intervals_n_and_seed(open_page, store, run, untreated):

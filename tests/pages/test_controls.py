@@ -29,6 +29,7 @@ def form() -> None:
         notion: str = control("equal_odds", help="h", choices=("equal_odds", "parity"))
         layers: str = control("64-64", help="h")
         steps: int = control(1, 1, 20, help="h")
+        shares: str = control("", help="h")
 
     given = st.query_params.get("lam")
     values = {"lam": float(given), "epochs": 3} if given else None
@@ -64,6 +65,8 @@ def test_a_wide_range_of_positive_numbers_is_dragged_by_decades(drawn):
 def test_names_defaults_and_ranges_are_told(drawn):
     assert drawn.slider(key="f-lam").label == "λ trade-off (default 1)"
     assert "Range: from 1 to 20; default: 1." in drawn.slider(key="f-steps").help
+    assert drawn.text_input(key="f-shares").label == "Shares (default empty)"
+    assert drawn.text_input(key="f-shares").value == ""
 
 
 def test_values_come_back_in_their_types(drawn):
