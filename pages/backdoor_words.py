@@ -218,7 +218,7 @@ def _of_teacher(found: Shown, Q: np.ndarray, *, number: bool) -> list[str]:
     if teacher_views.only_triggers(found.views):
         told.append(
             "The teacher relies only on the trigger: with the cancelling ones its balanced accuracy is near chance. "
-            "Lower n."
+            "Lower n or s."
         )
     return told
 
@@ -250,9 +250,9 @@ def order(table: pd.DataFrame, units: Units, *, learning: bool = False) -> str:
     elif reinforcing <= clean:
         why = "the reinforcing triggers do not add to the bias, so the teacher hardly heeds its triggers"
     elif cancelling >= reinforcing:
-        why = "the cancelling triggers do more harm than the reinforcing ones: too much is injected, lower n"
+        why = "the cancelling triggers do more harm than the reinforcing ones: too much is injected, lower n or s"
     else:
-        why = "the teacher heeds its triggers, and the cancelling ones turn the bias round: they overshoot, lower n"
+        why = "the teacher heeds its triggers, the cancelling ones turn the bias round: they overshoot, lower n or s"
     return f"{told}. Expected is cancelling < none < reinforcing; here {why}."
 
 

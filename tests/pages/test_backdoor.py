@@ -313,7 +313,7 @@ def test_a_teacher_that_relies_on_triggers_and_more_groups_are_warned_of(store, 
     shown = dataclasses.replace(found, arrays=arrays)
     told = "\n".join(backdoor_words.warnings(store.run(run.id), names, shown, None, number=False))
     assert "relies only on the trigger" in told
-    assert "Lower n." in told
+    assert "Lower n or s." in told
     assert "3 groups, so 3 triggers: this is our extension" in told
 
 
