@@ -137,7 +137,8 @@ def _views(catalogue: dict[str, Any], run: Run, names: Names, found: Shown | Non
         st.caption(WAIT)
         return None
     units, table = backdoor_course.units(run), backdoor_course.views_table(run, names, found)
-    order = backdoor_words.order(table, units, learning=found.learning)
+    manual = run.config.method_options["law"] == "manual"
+    order = backdoor_words.order(table, units, learning=found.learning, manual=manual)
     st.markdown(f"{backdoor_words.VIEWS.format(how=_how(run))} **{order}**", width=WIDE)
     chart = _views_chart(table, pages.method_colour(catalogue, METHOD), units)
     explorer.explorer([chart], key="explain-views", revision=run.id, stamp=f"{run.id}{found.step}{found.split}")

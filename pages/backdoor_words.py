@@ -223,9 +223,9 @@ def _of_teacher(found: Shown, Q: np.ndarray, *, number: bool) -> list[str]:
     return told
 
 
-def order(table: pd.DataFrame, units: Units, *, learning: bool = False) -> str:
+def order(table: pd.DataFrame, units: Units, *, learning: bool = False, manual: bool = False) -> str:
     """Is cancelling < clean < reinforcing, in words. table: backdoor_course.views_table; learning: it may still change,
-    so nothing is said of why."""
+    so nothing is said of why; manual: the law is one that somebody has written down."""
     places = (teacher_views.CANCELLING, teacher_views.CLEAN, teacher_views.REINFORCING)
     gap = {
         name: units.tell(float(table["gap"].iloc[place]))
@@ -247,6 +247,8 @@ def order(table: pd.DataFrame, units: Units, *, learning: bool = False) -> str:
     cancelling, clean, reinforcing = (float(table["gap"].iloc[place]) for place in places)
     if not apart:
         why = f"the three are {NEARER}"
+    elif manual and cancelling >= reinforcing:
+        why = "the shares that are written down add to the bias instead of cancelling it: turn them round"
     elif reinforcing <= clean:
         why = "the reinforcing triggers do not add to the bias, so the teacher hardly heeds its triggers"
     elif cancelling >= reinforcing:

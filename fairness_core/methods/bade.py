@@ -114,7 +114,7 @@ class BaDe(InProcessing):
     shares: str = control(
         "",
         help="Of the law manual alone: how often each class carries each trigger, a row per class and a number per "
-        "group, such as 60 40; 85 15.",
+        "group, such as 60 40; 85 15. Triggers cancel where a class carries that of its commoner group more seldom.",
         group="advanced",
     )
     trigger: str = trigger_control("the teacher")

@@ -6,9 +6,11 @@ import dataclasses
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fairness_core import datasets, metrics, pace, regression, trigger_law
+from fairness_core.backdoor_figures import Units
 from fairness_core.config import Budget, Event
 from pages import backdoor_course, backdoor_viewer, backdoor_words, course
 from tests import synthetic_backdoors, synthetic_regression
@@ -226,6 +228,19 @@ def test_an_overshoot_is_called_one(open_page, store, catalogue):
     said = words(open_page("explain.py", run=config.id))
     assert "Expected is cancelling < none < reinforcing" in said
     assert "they overshoot, lower n" in said
+
+
+@pytest.mark.parametrize(
+    ("manual", "why"),
+    [(False, "too much is injected, lower n or s."), (True, "add to the bias instead of cancelling it")],
+)
+def test_shares_that_add_to_the_bias_are_told_from_too_much_injection(manual, why):
+    names = ["no trigger", "all: a", "all: b", "reinforcing", "cancelling"]
+    table = pd.DataFrame({"name": names, "gap": [0.09, 0.1, 0.1, 0.22, 0.45], "split": "test", "n": 900, "seed": 0})
+    table = table.assign(gap_low=table["gap"] - 0.02, gap_high=table["gap"] + 0.02)
+    said = backdoor_words.order(table, Units(), manual=manual)
+    assert "Expected is cancelling < none < reinforcing" in said
+    assert why in said
 
 
 def test_views_that_cannot_be_told_apart_are_said_to_be_that(open_page, store, catalogue):
