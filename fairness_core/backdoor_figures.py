@@ -52,7 +52,7 @@ def height(n_rows: int) -> int:
 
 FULL = 100.0  # the strength beyond which n % has reached its end and s grows
 SQUEEZE = 2.0  # so many percent of s take as much room as one of n
-APART = 16.0  # between two ticks of s
+APART = 0.08  # of the axis, between two ticks of s
 
 
 def artificial(table: pd.DataFrame, runs: pd.DataFrame, *, colour: str, name: str, scale: float = 100.0) -> go.Figure:
@@ -198,11 +198,10 @@ def _settings(table: pd.DataFrame) -> list[str]:
 def _strengths(figure: go.Figure, table: pd.DataFrame, *, rows: int = 1, margin: Mapping[str, int]) -> None:
     """The axis: n up to its end and, where there is more, s behind it."""
     ticks = {float(n): f"{n}" for n in range(0, 101, 20)}
-    beyond = table[table["strength"] > FULL]
+    beyond, end = table[table["strength"] > FULL], max([FULL, *_places(table)])
     for x, s in zip(_places(beyond), beyond["exponent"], strict=True):
-        if x - max(ticks) >= APART:
+        if x - max(ticks) >= APART * end:
             ticks[x] = f"s {s:g}"
-    end = max([FULL, *_places(table)])
     figure.update_layout(base_layout(hovermode="closest", margin=dict(margin)))
     figure.update_xaxes(gridcolor=GRID, zeroline=False, range=[-0.03 * end, 1.03 * end], tickvals=list(ticks),
                         ticktext=list(ticks.values()))  # fmt: skip

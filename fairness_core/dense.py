@@ -82,8 +82,8 @@ def dense(x: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def _by_rows(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-    """Rows a (m, k) times rows b (n, k) -> (m, n), in `out` or, where another library than PyTorch's own is the faster
-    one, in a new tensor. That one has no gradient, which is written out here anyway."""
+    """Rows a (m, k) times rows b (n, k) -> (m, n), by MKL in `out` or, where oneDNN is the faster one, by that in a new
+    tensor, without autograd: gradients are written out here anyway."""
     if len(a) >= WIDE and a.dtype == torch.float32 and a.device.type == "cpu" and devices.mkl_idles():
         product: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
         return product

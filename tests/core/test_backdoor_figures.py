@@ -134,6 +134,12 @@ def test_names_of_s_that_would_touch_are_left_out() -> None:
     assert list(ticks)[5:] == ["100", "s 1.5", "s 3"]
 
 
+def test_a_single_step_beyond_the_full_rate_has_its_name() -> None:
+    table = valley().assign(strength=[50.0, 100.0, 125.0], rate=[50.0, 100.0, 100.0], exponent=[1.0, 1.0, 1.25])
+    axis = bf.artificial(table, runs(), colour=COLOUR, name="bias").layout.xaxis
+    assert (axis.tickvals[-1], axis.ticktext[-1]) == (112.5, "s 1.25")
+
+
 def judged(*names: str, accuracy: float = 0.8) -> pd.DataFrame:
     table = pd.DataFrame({"name": names})
     for column, value in {"gap": 0.1, "level": 0.75, "accuracy": accuracy}.items():
