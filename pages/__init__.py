@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from fairness_core import datasets, palette, runner
 from fairness_core.config import Control, Option, RunConfig
@@ -240,6 +241,12 @@ def reproduce_popover(command: str, python: str, sweep: str = "") -> None:
             st.code(sweep, language="bash", wrap_lines=True)
         st.markdown("In Python")
         st.code(python, language="python")
+
+
+def turns(key: str) -> DeltaGenerator:
+    """A place for widgets that take turns. For a moment of every change Streamlit has the new one and the old one on
+    the page; here the old one is hidden (style.css), so the new one appears where it stays and is not missed."""
+    return st.container(width="content", key=f"turns-{key}")
 
 
 def failure(error: str | None, otherwise: str = "The training failed.") -> None:

@@ -72,6 +72,17 @@ def waiting(run: Run, now: float) -> str:
     return _stage(run, now) + pages.tend_runner()
 
 
+def stop_or_again(run: Run, prefix: str = "") -> bool:
+    """One place for two buttons that take turns: stop a run that trains, or True if an ended one shall train again.
+    prefix: of their keys."""
+    if run.status == "done":
+        return False
+    with pages.turns(f"{prefix}act"):
+        if run.status in ACTIVE and st.button("Stop", key=f"{prefix}stop", icon=":material/stop:"):
+            pages.store().cancel([run.id])
+        return run.status not in ACTIVE and st.button("Train again", key=f"{prefix}again", icon=":material/replay:")
+
+
 def _stage(run: Run, now: float) -> str:
     if run.status == "queued":
         ahead = run.position - 1

@@ -168,11 +168,7 @@ def _status(catalogue: dict[str, Any], run: Run) -> None:
             st.caption(f"trained in {run.info.get('seconds', float('nan')):.1f} s · run `{run.id}`")
         else:
             st.progress(run.step / run.of if run.of else 0.0, text=course.waiting(run, time.time()))
-        if run.status in ACTIVE and st.button("Stop", key="explain-stop", icon=":material/stop:"):
-            pages.store().cancel([run.id])
-        if run.status in ("failed", "cancelled") and st.button(
-            "Train again", key="explain-again", icon=":material/replay:"
-        ):
+        if course.stop_or_again(run, "explain-"):
             _train(run.config)
         if catalogue["methods"][run.config.method]["family"] == "experiment":
             return  # there is no untreated model of it, and the page Train has no such method

@@ -343,7 +343,7 @@ def _progress(main: evidence.Evidence, plan: Plan) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="progress"):
         if any(told.counts[status] for status in ACTIVE):
             st.progress(min(1.0, told.done_steps / max(1, told.all_steps)), text=_pace(ids, told))
-            if st.button("Stop", icon=":material/stop_circle:", key="stop"):
+            if pages.turns("act").button("Stop", icon=":material/stop_circle:", key="stop"):
                 store.cancel(ids)
                 st.rerun()
         elif told.counts["done"] < len(ids):
@@ -375,7 +375,7 @@ def _unfinished(main: evidence.Evidence, plan: Plan, done: int, of: int) -> None
         pages.failure(errors[0])
         return
     st.warning(f"{said} {done} of {of} models are done.", icon=":material/error:", width="stretch")
-    if st.button("Train the rest", icon=":material/play_arrow:", key="again"):
+    if pages.turns("act").button("Train the rest", icon=":material/play_arrow:", key="again"):
         choices.submit(pages.store(), plan)
         st.rerun(scope="app")
 

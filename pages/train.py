@@ -293,9 +293,7 @@ def _status(run: Run) -> None:
             st.caption(f"trained in {spent:.1f} s on {where}, {ago} ago · run `{run.id}`")
         else:
             st.progress(run.step / run.of if run.of else 0.0, text=course.waiting(run, time.time()))
-        if run.status in ACTIVE and st.button("Stop", key="stop", icon=":material/stop:"):
-            pages.store().cancel([run.id])
-        if run.status in ("failed", "cancelled") and st.button("Train again", key="again", icon=":material/replay:"):
+        if course.stop_or_again(run):
             _train(run.config)
 
 

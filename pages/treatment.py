@@ -222,7 +222,5 @@ def _status(run: Run) -> None:
             st.warning(f"Stopped at step {run.step:,} of {run.of:,}." if run.of else "Stopped before its first step.")
         else:
             st.progress(run.step / run.of if run.of else 0.0, text=course.waiting(run, time.time()))
-            if st.button("Stop", key="treatment-stop", icon=":material/stop:"):
-                pages.store().cancel([run.id])
-        if run.status not in ACTIVE and st.button("Train again", key="treatment-again", icon=":material/replay:"):
+        if course.stop_or_again(run, "treatment-"):
             _submit(run.config)

@@ -12,6 +12,15 @@ from tests.served import Server, settled, wait_for
 
 LONG = 400  # epochs of a run that is still training when the test has seen what it came for
 STEPS = re.compile(r"Step [\d,]+ of [\d,]+")
+WHERE_STOP_IS = """() => {
+  window.places = new Set();
+  const look = () => {
+    const box = document.querySelector('.st-key-stop button')?.getBoundingClientRect();
+    if (box?.width) window.places.add(Math.round(box.x));
+    requestAnimationFrame(look);
+  };
+  look();
+}"""  # remembers in every frame how far from the left the button Stop is
 
 
 @pytest.fixture
@@ -63,10 +72,12 @@ def test_a_killed_process_is_told_and_training_again_works(train_page, fresh):
         served.kill(pid)
     expect(train_page.get_by_test_id("stAlert")).to_contain_text("killed")
     assert fresh.store.run(run_id).status == "failed"
+    train_page.evaluate(WHERE_STOP_IS)
     train_page.locator(".st-key-again button").click()
     expect(train_page.get_by_text(STEPS)).to_be_visible(timeout=60_000)
     train_page.locator(".st-key-stop button").click()
     expect(train_page.get_by_text("Stopped at step")).to_be_visible()
+    assert len(train_page.evaluate("[...window.places]")) == 1  # it has not moved away under the pointer
 
 
 def test_a_killed_engine_is_started_again_while_somebody_watches(train_page, fresh):
