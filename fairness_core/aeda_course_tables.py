@@ -1,5 +1,5 @@
-"""More of AEDA (Zhang and Sang, ACM MM 2020, arXiv 2007.13632) with our code: tables 2 and 3, and the curves of figure
-10. Settings were chosen on validation pictures, never on test."""
+"""More of AEDA (Zhang and Sang, ACM MM 2020, arXiv 2007.13632) with our code: table 3 and the curves of figure 10.
+Settings were chosen on validation pictures, never on test."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from fairness_core import catalogue, devices, few_shot, metrics
+from fairness_core import catalogue, devices, few_shot
 from fairness_core.aeda_tables import ROWS, SLOW_SHORT, Row, judged, spread, tell, tensor
-from fairness_core.config import Event, Option, Options, RunConfig, UserError
-from fairness_core.datasets.celeba import AEDA_TARGETS
+from fairness_core.config import Event, Option, Options, RunConfig
 from fairness_core.experiment import fit
-from fairness_core.table_lines import lines, say
-
-DRAWS = 400  # of a bootstrap
+from fairness_core.table_lines import say
 
 # ------------------------------------------------------------------------------------------------ table 3, few examples
 
@@ -122,77 +119,3 @@ def _course(config: RunConfig, data_dir: Path | str | None) -> dict[str, Any]:
         "n": int(tensor(told[-1]).sum()) if told else 0,
         "test": tell(looks[-1].confusion),
     }
-
-
-# ---------------------------------------------------------------------------------------- table 2, faces, 17 targets
-
-FACES = {
-    "Original": Row("erm", paper=(73.57, 5.48)),
-    "Undersampling": Row("undersampling", paper=(66.35, 2.35)),
-    "Reweighing": Row("reweighing", paper=(73.82, 4.39)),
-    "Adversarial (GRL)": Row("adversarial_grl", paper=(72.82, 4.23)),
-    "CycleGAN": Row("cyclegan", paper=(73.65, 4.75)),
-    "AEDA pre": Row("aeda", {"variant": "pre"}, paper=(73.68, 5.23)),
-    "AEDA online": Row("aeda", {"variant": "online"}, paper=(74.03, 4.22)),
-    "AEDA robust": Row("aeda", {"variant": "robust"}, paper=(74.30, 3.27)),
-}
-FACES_DATA: Options = {"target": ", ".join(AEDA_TARGETS), "sensitive": "Male", "split": "5-fold", "size": 48}
-FACES_NETWORK: Options = {"channels": "16-32-64", "pixels": "centred"}
-FACES_TRAINING: Options = {"epochs": 10, "batch_size": 64}
-FACES_QUICK: tuple[Options, Options, Options] = (
-    {**FACES_DATA, "size": 32},
-    {"channels": "8-16-32", "width": 64, "pixels": "centred"},
-    {"epochs": 4, "batch_size": 64},
-)
-
-
-def aeda_table2(quick: bool, data_dir: Path | str | None = None, only: str = "") -> dict[str, Any]:
-    """Table 2, CelebA: bACC over the 68 cells of 17 attributes, and the sum of the 34 biases, one network for all 17; 5
-    folds of the photographs that are here, their counts added up (quick: one fold, a small network).
-
-    The paper does not list its 17 attributes (ours: datasets.celeba.AEDA_TARGETS) and trains VGG-16 on all of CelebA.
-    """
-    start = time.perf_counter()
-    known = catalogue.build(data_dir)
-    data, network, training = FACES_QUICK if quick else (FACES_DATA, FACES_NETWORK, FACES_TRAINING)
-    rows: list[dict[str, Any]] = []
-    for name, row in lines(FACES, only).items():
-        configs = [
-            row.config(known, {**data, "fold": k}, k, source="celeba", network=network, training=training)
-            for k in range(1 if quick else 5)
-        ]
-        assert row.paper is not None
-        paper = {"bacc": row.paper[0], "bias_sum": row.paper[1]}
-        rows.append({"method": name, "paper": paper, "ours": _faces(name, configs, data_dir)})
-    return {
-        "table": "aeda-table2",
-        "unit": "bacc in percent of 68 cells, bias_sum in fractions of 34; test folds added up, 95 % intervals from "
-        "resampling photographs within cells; by_chance: the bias_sum of groups that do not differ; trivial_targets: "
-        "those decided alike for nearly everybody or hardly better than by guessing: a small bias means nothing there",
-        "network": f"small_cnn {network['channels']} at {data['size']} pixels, {devices.title()}",
-        "rows": rows,
-        "metrics": {name: rows[-1]["ours"][name] for name in ("bacc", "bias_sum") if name in rows[-1]["ours"]},
-        "seconds": time.perf_counter() - start,
-    }
-
-
-def _faces(name: str, configs: list[RunConfig], data_dir: Path | str | None) -> dict[str, Any]:
-    try:
-        C = np.sum(judged(name, configs, data_dir), 0)
-    except UserError as reason:
-        return {"not_applicable": str(reason)}
-    told = tell(C)
-    drawn = np.stack([metrics.resample(c, DRAWS, a, "stratified") for a, c in enumerate(C)])
-    each = metrics.evaluate(drawn, ("bacc", "bias_sum"))  # (A, DRAWS)
-    ends = {
-        "bacc": metrics.percentiles(100 * each["bacc"].mean(0)),
-        "bias_sum": metrics.percentiles(each["bias_sum"].sum(0)),
-    }
-    return {
-        "bacc": 100 * told["bacc"], "bias_sum": told["bias_sum"], "accuracy": 100 * told["accuracy"],
-        **{f"{measure}_{end}": float(v) for measure, found in ends.items() for end, v in
-           zip(("low", "high"), found, strict=True)},
-        "by_chance": float(np.sum(metrics.noise_floor(C)["bias_sum"])),
-        "trivial_targets": int(metrics.is_trivial(C).sum()),
-        "folds": len(configs), "n": int(C[0].sum()), "device": devices.title(),
-    }  # fmt: skip

@@ -40,13 +40,14 @@ class Row:
         seed: int,
         *,
         source: str = "cmnist",
+        model: str | None = None,
         network: Options | None = None,
         training: Options | None = None,
     ) -> RunConfig:
         """One run; what the line says itself goes before `training`."""
         return resolve(
             known, dataset=source, dataset_options=dataset, method=self.method, method_options=self.options,
-            model_options=network, training={**(training or {}), **self.training}, seed=seed,
+            model=model, model_options=network, training={**(training or {}), **self.training}, seed=seed,
         )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def aeda_table1(quick: bool, data_dir: Path | str | None = None, only: str = "")
     rows: list[dict[str, Any]] = [
         {
             "method": name,
-            "paper": _printed(row),
+            "paper": printed(row),
             "ours": _ours(name, row, dataset, range(1 if quick else SEEDS), data_dir),
             "bits": devices.bits(str(row.training.get("precision", "float32"))),
         }
@@ -94,7 +95,7 @@ def aeda_table1(quick: bool, data_dir: Path | str | None = None, only: str = "")
     }
 
 
-def _printed(row: Row) -> dict[str, float] | None:
+def printed(row: Row) -> dict[str, float] | None:
     return None if row.paper is None else {"bacc": row.paper[0], "bias_sum": row.paper[1]}
 
 

@@ -23,8 +23,8 @@ class Batch:
 
     Shared by all replicas: x (rows, ...), y and s (rows,). Each replica its own: x (R, D, rows) or, for images,
     (R, rows, channels, height, width), y and s (R, rows). Several targets: y (1 or R, targets, rows). w: how much the
-    rows count in the task's loss, (rows,) or (R, rows), or None: all alike. rows: their numbers in the split, (rows,)
-    or (R, rows), where they were picked by number.
+    rows count in the task's loss, (rows,) or (R, rows), in each of several targets (1 or R, targets, rows), or None:
+    all alike. rows: their numbers in the split, (rows,) or (R, rows), where they were picked by number.
     """
 
     x: Tensor
@@ -57,7 +57,7 @@ class Scale:
 @dataclass(frozen=True)
 class Rows:
     """One split as tensors: x as it is stored (bytes stay bytes until they are batched), y (n,) or (n, A), s (n,), and
-    weights w (n,), (R, n) or None."""
+    weights w as batches have them."""
 
     x: Tensor
     y: Tensor
@@ -70,7 +70,7 @@ class Rows:
         x, y = torch.as_tensor(split.x), torch.as_tensor(split.y)
         x = x if x.dtype == torch.uint8 else x.to(dtype)
         y = ((y - scale.mean) / scale.sd).to(dtype) if y.is_floating_point() else y
-        w = None if split.w is None else torch.as_tensor(split.w).to(dtype)
+        w = None if split.w is None else weights(split.w, dtype)
         return cls(x, y, torch.as_tensor(split.s), dtype, w)
 
     def __len__(self) -> int:
@@ -89,6 +89,12 @@ class Rows:
         return Batch(x, y.t().unsqueeze(0) if y.dim() == 2 else y, s, w, numbers)
 
 
+def weights(w: np.ndarray, dtype: torch.dtype) -> Tensor:
+    """The weights of a split as batches have them: (n,), or (1, A, n)."""
+    own = torch.as_tensor(w).to(dtype)
+    return own.t().unsqueeze(0) if own.dim() == 2 else own
+
+
 def _picked(part: Tensor, rows: Tensor | slice) -> Tensor:
     return part[rows] if isinstance(rows, slice) else part.index_select(0, rows)  # several times as fast as part[rows]
 
@@ -98,8 +104,8 @@ def side_by_side(parts: Sequence[Batch]) -> Batch:
     x = torch.stack([part.x for part in parts])
     y = torch.stack([part.y[0] if part.y.dim() == 3 else part.y for part in parts])
     s = torch.stack([part.s for part in parts])
-    weights = [part.w for part in parts if part.w is not None]
-    w = torch.stack(weights) if weights else None
+    known = [part.w[0] if part.w.dim() == 3 else part.w for part in parts if part.w is not None]
+    w = torch.stack(known) if known else None
     picked = [part.rows for part in parts if part.rows is not None]
     rows = torch.stack(picked) if picked else None
     return Batch(x.transpose(1, 2).contiguous() if x.dim() == 3 else x, y, s, w, rows)
@@ -114,7 +120,13 @@ def minibatches(n: int, size: int, seed: int) -> Iterator[Tensor]:
 
 def task_loss(logits: Tensor, batch: Batch) -> Tensor:
     """Mean loss of every replica, (R,), over the rows as they are weighted. logits (R, 1 or T, rows)."""
-    return weighted_mean(row_losses(logits, batch.y), batch.w)
+    w = batch.w
+    if w is None or w.dim() < 3:
+        return weighted_mean(row_losses(logits, batch.y), w)
+    if batch.y.dim() < 3:  # not the targets but, say, the groups are to be told
+        return weighted_mean(row_losses(logits, batch.y), w.mean(1))
+    least = torch.finfo(logits.dtype).tiny  # there may be no row in the batch that counts in any target
+    return (_target_losses(logits, batch.y) * w).sum((1, 2)) / w.sum((1, 2)).clamp_min(least)
 
 
 def weighted_mean(losses: Tensor, w: Tensor | None) -> Tensor:
@@ -125,8 +137,7 @@ def weighted_mean(losses: Tensor, w: Tensor | None) -> Tensor:
 def row_losses(logits: Tensor, y: Tensor) -> Tensor:
     """Loss of every row, (R, rows): cross-entropy (its mean over several targets), squared error for numbers."""
     if y.dim() == 3:
-        own = y.to(logits.dtype).expand_as(logits)
-        return F.binary_cross_entropy_with_logits(logits, own, reduction="none").mean(1)
+        return _target_losses(logits, y).mean(1)
     target = y.expand(len(logits), -1)
     if y.is_floating_point():
         return (logits.squeeze(1) - target) ** 2
@@ -134,3 +145,8 @@ def row_losses(logits: Tensor, y: Tensor) -> Tensor:
         own = y.to(logits.dtype).expand(len(logits), -1)
         return F.binary_cross_entropy_with_logits(logits.squeeze(1), own, reduction="none")
     return F.cross_entropy(logits, target, reduction="none")
+
+
+def _target_losses(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of every row in each of several targets, (R, A, rows)."""
+    return F.binary_cross_entropy_with_logits(logits, y.to(logits.dtype).expand_as(logits), reduction="none")

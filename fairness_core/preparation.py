@@ -1,18 +1,19 @@
 """Pre-processing: which training rows a method sees, and how much each of them counts.
 
 Everything follows from N[t, s], the training rows with class t and group s. Validation and test rows stay as they are.
+Of several targets each has its own N, and its own weights of the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fairness_core.config import UserError
-from fairness_core.datasets import Split
+from fairness_core.datasets import Dataset, Split
 
 Array = NDArray[np.float64]
 MODES = ("kamiran_calders", "class_conditional", "group_balanced")
@@ -33,14 +34,16 @@ def cell_counts(split: Split, n_classes: int, n_groups: int) -> NDArray[np.int64
     return flat.reshape(n_classes, n_groups).astype(np.int64)
 
 
-def full_cells(split: Split, classes: Sequence[str], groups: Sequence[str], method: str) -> NDArray[np.int64]:
+def full_cells(
+    split: Split, classes: Sequence[str], groups: Sequence[str], method: str, target: str = ""
+) -> NDArray[np.int64]:
     """N (classes, groups); NotApplicable where a cell is empty: there is nothing to repeat or to weigh there, and to
-    drop its counterparts would drop a whole class or group."""
+    drop its counterparts would drop a whole class or group. target: which of several, as it stands in the sentence."""
     N = cell_counts(split, len(classes), len(groups))
     if (empty := np.argwhere(N == 0)).size:
         t, s = empty[0]
         raise NotApplicable(
-            f"{method} needs training rows of every class and group, and there is none with {classes[t]} and "
+            f"{method} needs training rows of every class and group, and there is none with {target}{classes[t]} and "
             f"{groups[s]}; choose another method, other groups or another target."
         )
     return N
@@ -75,6 +78,20 @@ def sampled(split: Split, sizes: NDArray[np.int64], seed: int) -> Split:
     return Split(split.x[order], split.y[order], split.s[order])
 
 
+def kept(split: Split, sizes: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
+    """What `sampled` with no more rows per cell than there are keeps, as weights (n,): 1 or 0."""
+    numbered = sampled(replace(split, x=np.arange(len(split))), sizes, seed)
+    w = np.zeros(len(split), np.float32)
+    w[numbered.x] = 1.0
+    return w
+
+
+def by_target(data: Dataset) -> Iterator[tuple[str, Split]]:
+    """The training rows with one of several targets after the other, and what to call it in a sentence."""
+    for a, name in enumerate(data.targets):
+        yield f"{name}: ", replace(data.train, y=data.train.y[:, a], w=None)
+
+
 def weights(N: NDArray[np.int64], mode: str = MODES[0], temperature: float = 1.0, heaviest: float = HEAVIEST) -> Array:
     """What a row of each cell counts, (classes, groups); its mean over rows is 1 unless `heaviest` cut a weight.
 
@@ -97,6 +114,6 @@ def weights(N: NDArray[np.int64], mode: str = MODES[0], temperature: float = 1.0
     return np.asarray(np.minimum(softened * n / (softened * N).sum(), heaviest))
 
 
-def weighted(split: Split, table: Array) -> Split:
-    """The split with the weights of its cells, table (classes, groups)."""
-    return replace(split, w=table[split.y, split.s].astype(np.float32))
+def row_weights(split: Split, table: Array) -> NDArray[np.float32]:
+    """What every row counts, (n,), by its cell of table (classes, groups)."""
+    return np.asarray(table[split.y, split.s], np.float32)

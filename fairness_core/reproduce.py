@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fairness_core import catalogue, devices, imbalance, metrics
-from fairness_core.aeda_course_tables import aeda_fig10, aeda_table2, aeda_table3
+from fairness_core.aeda_course_tables import aeda_fig10, aeda_table3
 from fairness_core.aeda_experiments import aeda_fig3
+from fairness_core.aeda_faces_tables import aeda_table2, aeda_table2_resnet18
 from fairness_core.aeda_tables import aeda_table1
 from fairness_core.aif360_tables import aif360_adult
 from fairness_core.bade_tables import bade_celeba, bade_figure2, bade_regression, bade_tabular, bade_utkface
@@ -162,6 +163,7 @@ TABLES: dict[str, Table] = {
     "aeda-figure2": aeda_figure2,
     "aeda-table1": aeda_table1,
     "aeda-table2": aeda_table2,
+    "aeda-table2-resnet18": aeda_table2_resnet18,
     "aeda-table3": aeda_table3,
     "aeda-fig10": aeda_fig10,
     "aeda-fig3": aeda_fig3,

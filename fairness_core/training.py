@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from fairness_core import devices, regression, replay
-from fairness_core.batches import Batch, Rows, Scale, minibatches, row_losses, side_by_side
+from fairness_core.batches import Batch, Rows, Scale, minibatches, row_losses, side_by_side, weights
 from fairness_core.config import SELECTIONS, Budget, Event, Exhibit
 from fairness_core.datasets import Dataset, Split
 from fairness_core.evaluation import confusions, error_sums, evaluating, predicted_numbers
@@ -183,9 +183,10 @@ class Job:
             made = {id(split): Rows.of(split, self.dtype, self.scale) for split in {id(s): s for s in own}.values()}
             return [made[id(split)] for split in own]
         shared = Rows.of(own[0], self.dtype, self.scale)
-        weights = [split.w for split in own if split.w is not None]
-        if len({id(w) for w in weights}) > 1:
-            shared = replace(shared, w=torch.as_tensor(np.stack(weights)).to(self.dtype))
+        known = [split.w for split in own if split.w is not None]
+        if len({id(w) for w in known}) > 1:
+            each = [weights(w, self.dtype) for w in known]
+            shared = replace(shared, w=torch.cat(each) if each[0].dim() == 3 else torch.stack(each))
         return [shared]
 
 

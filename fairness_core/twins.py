@@ -76,8 +76,10 @@ class Keeper:
                 self._stored[place] = _by_row(x).to(self._kind)
                 self._made[place] = True
                 x = _as_own(self._stored[place], source.x)  # as it will be read back
-        weights = source.w if bool(present.all()) else present * (1.0 if source.w is None else source.w)
-        w = None if weights is None else torch.as_tensor(weights, dtype=x.dtype)
+        w = source.w
+        if not bool(present.all()):
+            there = present.to(x.dtype)
+            w = there if w is None else (there.unsqueeze(1) if w.dim() == 3 else there) * w
         return Twins(x, y, source.s, w, source.rows, at=at, aim=aim)
 
     @property
@@ -107,7 +109,8 @@ def joined(batch: Batch, twins: Twins) -> Batch:
     x = torch.cat([own.x, twins.x.to(own.x.dtype)], 2 if own.x.dim() == 3 else 1)
     w = None
     if own.w is not None or twins.w is not None:
-        w = torch.cat([_weights(own, replicas), _weights(twins, replicas)], -1)
+        like = own.w if own.w is not None else twins.w
+        w = torch.cat([_weights(part, like, replicas) for part in (own, twins)], -1)
     y = torch.cat([own.y.expand(*twins.y.shape[:-1], -1), twins.y], -1)
     s = torch.cat([own.s, twins.s], -1)
     return Batch(x, y, s, w)
@@ -150,9 +153,10 @@ def _for_show(x: Tensor, r: int, order: Tensor) -> Tensor:
     return (x[r][order] * 255).round().to(torch.uint8)
 
 
-def _weights(batch: Batch, replicas: int) -> Tensor:
+def _weights(batch: Batch, like: Tensor | None, replicas: int) -> Tensor:
+    """The weights of every replica's rows, in each of several targets if those of `like` are."""
     w = torch.ones(batch.s.shape[-1], dtype=batch.x.dtype) if batch.w is None else batch.w
-    return w.expand(replicas, -1)
+    return w.expand(replicas, *(like.shape[1:-1] if like is not None and like.dim() == 3 else ()), -1)
 
 
 def _by_row(x: Tensor) -> Tensor:

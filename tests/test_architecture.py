@@ -42,7 +42,14 @@ LAYERS: tuple[frozenset[str], ...] = tuple(
             {"calibration"},
             {"worker", "cluster", "estimator", "report", "intra_tables", "aif360_tables", "aeda_tables"}
             | {"regression_results"},
-            {"aeda_experiments", "aeda_course_tables", "bade_tables", "dvge_tables", "command_results"},
+            {
+                "aeda_experiments",
+                "aeda_course_tables",
+                "aeda_faces_tables",
+                "bade_tables",
+                "dvge_tables",
+                "command_results",
+            },
             {"warm", "runner", "reproduce"},
             {"commands"},
             {"__main__"},

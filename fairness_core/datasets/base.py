@@ -29,7 +29,8 @@ class Split:
 
     x: float32 (n, D) for tables, float32 in [0, 1] or uint8 in 0..255 (n, channels, height, width) for images.
     y: int64 (n,) classes, int64 (n, A) of 0 and 1 for several targets at once, or float32 (n,) for regression.
-    s: int64 (n,), the group. w: float32 (n,), how much each row counts in the task's loss, or None: all alike.
+    s: int64 (n,), the group. w: float32 (n,), how much each row counts in the task's loss, (n, A) where it counts
+    differently in each of several targets, or None: all alike.
     """
 
     x: np.ndarray

@@ -1,9 +1,8 @@
-"""AEDA's tables 2 and 3 and figure 10: what a line says, what has no answer, and that tiny budgets go all the way."""
+"""AEDA's table 3 and figure 10: what a line says, and that tiny budgets go all the way."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from fairness_core import aeda_course_tables as tables
 from fairness_core import aeda_tables, catalogue, reproduce
 from fairness_core.aeda_tables import Row
 from fairness_core.config import Event, RunConfig
-from tests.pictures import write_celeba
 
 TINY_NETWORK = {"channels": "4-8", "width": 8}
 
@@ -69,30 +67,6 @@ def test_figure_10_has_a_curve_per_variant_that_begins_with_its_twins(monkeypatc
     assert told["metrics"]["robust r last"] == rows["robust"]["r"][-1]
 
 
-def test_table_2_adds_up_folds_and_says_what_cannot_treat_several_targets(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    write_celeba(tmp_path, 120)
-    data = {**tables.FACES_DATA, "target": "Smiling, Young", "size": 16}
-    monkeypatch.setattr(tables, "FACES_QUICK", (data, {"channels": "4", "width": 4}, {"epochs": 1, "batch_size": 64}))
-    lines = ("Original", "Undersampling", "AEDA robust")
-    monkeypatch.setattr(tables, "FACES", {name: tables.FACES[name] for name in lines})
-    original, dropped, robust = tables.aeda_table2(True, tmp_path)["rows"]
-    assert original["paper"] == {"bacc": 73.57, "bias_sum": 5.48}
-    assert "cannot handle several targets at once" in dropped["ours"]["not_applicable"]
-    assert robust["ours"]["folds"] == 1
-    assert robust["ours"]["n"] == original["ours"]["n"] == 25
-    assert robust["ours"]["bacc_low"] <= robust["ours"]["bacc"] <= robust["ours"]["bacc_high"]
-    assert np.isfinite(robust["ours"]["by_chance"])
-    assert 0 <= robust["ours"]["trivial_targets"] <= 2
-
-
-def test_every_line_of_table_2_names_what_the_paper_prints() -> None:
-    assert all(row.paper is not None for row in tables.FACES.values())
-    assert tables.FACES["AEDA robust"].paper == (74.30, 3.27)
-    assert len(str(tables.FACES_DATA["target"]).split(", ")) == 17
-
-
 def test_a_line_goes_before_the_training_of_its_table() -> None:
     config = Row("erm", training={"epochs": 3}).config(
         catalogue.build(), {"digits": "5000"}, 1, network={"width": 16}, training={"epochs": 9, "lr": 0.01}
@@ -101,4 +75,4 @@ def test_a_line_goes_before_the_training_of_its_table() -> None:
 
 
 def test_they_can_be_asked_for_by_name() -> None:
-    assert {"aeda-table2", "aeda-table3", "aeda-fig10"} <= set(reproduce.TABLES)
+    assert {"aeda-table3", "aeda-fig10"} <= set(reproduce.TABLES)
