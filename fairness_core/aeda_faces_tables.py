@@ -58,7 +58,7 @@ class Setting:
 
 BUDGET: Options = {"batch_size": 64, "precision": "auto"}
 SMALL = Setting(48, "small_cnn", {"channels": "16-32-64", "pixels": "centred"}, {**BUDGET, "epochs": 30})
-RESNET = Setting(64, "resnet18", {}, {**BUDGET, "epochs": 12})
+RESNET = Setting(64, "resnet18", {}, {**BUDGET, "epochs": 10})
 QUICK: Mapping[str, Setting] = {
     "small_cnn": Setting(32, "small_cnn", {"channels": "8-16-32", "width": 64, "pixels": "centred"},
                          {**BUDGET, "epochs": 4}, folds=1),
