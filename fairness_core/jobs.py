@@ -121,7 +121,7 @@ class Jobs(Database):
                 "SELECT id, step, \"of\", cancel FROM runs WHERE job = ? AND status IN ('starting', 'running')", (job,)
             ).fetchall()
             for run_id, step, of, cancel in rows:
-                where = f"at step {step} of {of}" if of else "before its first step"
+                where = f"at step {step:,} of {of:,}" if of else "before its first step"
                 error = None if cancel else f"{reason} {where}; press Train again to repeat it."
                 status = "cancelled" if cancel else "failed"
                 db.execute(

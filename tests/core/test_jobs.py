@@ -116,7 +116,7 @@ def test_abandon_says_how_far_each_run_was(store):
     store.append([(first, Event("training", 120, 1130))])
     store.finish(third, "done", job=runs[0].job)
     store.abandon(runs[0].job, "The training process was killed (signal 9)")
-    expected = "The training process was killed (signal 9) at step 120 of 1130; press Train again to repeat it."
+    expected = "The training process was killed (signal 9) at step 120 of 1,130; press Train again to repeat it."
     assert store.run(first).error == expected
     assert "before its first step" in store.run(second).error
     assert store.run(third).status == "done"
