@@ -23,6 +23,7 @@ from fairness_core.table_lines import lines
 DRAWS = 400  # of a bootstrap
 ANCHOR = "Original"
 MEASURES = ("bacc", "bias_sum")  # what the paper prints
+Folds = Mapping[int, np.ndarray]  # fold -> confusion tensor (A, K, 2, 2) of its test photographs
 MILD: dict[str, Option] = {"lam": 0.5, "epsilon": 16 / 255}
 ROWS = {
     ANCHOR: Row("erm", paper=(73.57, 5.48)),
@@ -80,22 +81,21 @@ def aeda_table2_resnet18(quick: bool, data_dir: Path | str | None = None, only: 
 
 def _table(name: str, setting: Setting, data_dir: Path | str | None, only: str) -> dict[str, Any]:
     start = time.perf_counter()
-    found: dict[str, dict[int, np.ndarray]] = {}
-    rows: dict[str, dict[str, Any]] = {}
-    for line, (method, fold) in lines(
-        {f"{method}, fold {fold}": (method, fold) for method in ROWS for fold in range(setting.folds)}, only
-    ).items():
-        row = rows.setdefault(method, {"method": method, "paper": printed(ROWS[method])})
-        if "ours" in row:
-            continue  # it has no answer
+    asked = lines({f"{method}, fold {fold}": (method, fold) for method in ROWS for fold in range(setting.folds)}, only)
+    found: dict[str, Folds] = {}
+    rows: list[dict[str, Any]] = []
+    for method in dict.fromkeys(method for method, _ in asked.values()):
+        row: dict[str, Any] = {"method": method, "paper": printed(ROWS[method])}
         try:
-            found.setdefault(method, {})[fold] = trained(line, setting, method, fold, data_dir)
+            found[method] = {
+                fold: trained(line, setting, method, fold, data_dir)
+                for line, (own, fold) in asked.items() if own == method
+            }  # fmt: skip
+            row["ours"] = told(found[method], {} if method == ANCHOR else found.get(ANCHOR, {}))
         except UserError as reason:
             row["ours"] = {"not_applicable": str(reason)}
-    for method, folds in found.items():
-        if folds:
-            rows[method]["ours"] = told(folds, found.get(ANCHOR, {}) if method != ANCHOR else {})
-    best = list(rows.values())[-1]["ours"]
+        rows.append(row)
+    best = rows[-1]["ours"]
     return {
         "table": name,
         "unit": "bacc in percent of 68 cells, bias_sum in fractions of 34; test folds added up, 95 % intervals from "
@@ -103,7 +103,7 @@ def _table(name: str, setting: Setting, data_dir: Path | str | None, only: str) 
         "by_chance: the bias_sum of groups that do not differ; trivial_targets: those decided alike for nearly "
         "everybody or hardly better than by guessing: a small bias means nothing there",
         "network": setting.title,
-        "rows": list(rows.values()),
+        "rows": rows,
         "metrics": {measure: best[measure] for measure in MEASURES if measure in best},
         "seconds": time.perf_counter() - start,
     }
@@ -118,7 +118,7 @@ def trained(line: str, setting: Setting, method: str, fold: int, data_dir: Path 
     return judged(line, [config], data_dir)[0]
 
 
-def told(folds: Mapping[int, np.ndarray], anchor: Mapping[int, np.ndarray]) -> dict[str, Any]:
+def told(folds: Folds, anchor: Folds) -> dict[str, Any]:
     """What the tensors of a method's folds say, and what changes against those of `anchor`."""
     C = np.sum(list(folds.values()), 0)
     drawn = np.stack([metrics.resample(c, DRAWS, a, "stratified") for a, c in enumerate(C)])
@@ -144,7 +144,7 @@ def _measured(C: np.ndarray) -> dict[str, float]:
     return {name: value * (1 if name == "bias_sum" else 100) for name, value in tell(C).items()}
 
 
-def _change(folds: Mapping[int, np.ndarray], anchor: Mapping[int, np.ndarray]) -> dict[str, Any] | None:
+def _change(folds: Folds, anchor: Folds) -> dict[str, Any] | None:
     """Mean and t interval over the folds that both have; None where there are none."""
     both = [fold for fold in folds if fold in anchor]
     if not both:
