@@ -12,16 +12,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fairness_core import catalogue, devices, imbalance, metrics
+from fairness_core import catalogue, devices, metrics
 from fairness_core.aeda_course_tables import aeda_fig10, aeda_table3
 from fairness_core.aeda_experiments import aeda_fig3
-from fairness_core.aeda_faces_tables import aeda_table2, aeda_table2_resnet18
+from fairness_core.aeda_faces_tables import aeda_figure2, aeda_table2, aeda_table2_resnet18
 from fairness_core.aeda_tables import aeda_table1
 from fairness_core.aif360_tables import aif360_adult
 from fairness_core.bade_tables import bade_celeba, bade_figure2, bade_regression, bade_tabular, bade_utkface
 from fairness_core.config import Event, Option, RunConfig, UserError, resolve
-from fairness_core.datasets import load
-from fairness_core.datasets.celeba import AEDA_TARGETS
 from fairness_core.dvge_tables import dvge_celeba, dvge_german
 from fairness_core.experiment import fit
 from fairness_core.intra_tables import intra_table1, intra_tabular
@@ -99,39 +97,6 @@ BENCHMARKS = {
         ((91.17, 0.57), (10.88, 4.27), (10.71, 5.68), (6.16, 4.90)),
     ),
 }  # fmt: skip
-
-
-def aeda_figure2(quick: bool, data_dir: Path | str | None = None) -> dict[str, Any]:
-    """AEDA (arXiv 2007.13632), figure 2: of 17 attributes of CelebA, the gap in recall between women and men against
-    the share of women in training; 34 points and their rank correlation.
-
-    One untreated network for all 17, 5-fold cross-validation over the photographs that are here (quick: one fold), the
-    folds' counts added up. The paper trains VGG-16 on all of CelebA and prints no correlation, only its sign.
-    """
-    known = catalogue.build(data_dir)
-    start = time.perf_counter()
-    options: dict[str, Option] = {"target": ", ".join(AEDA_TARGETS), "sensitive": "Male", "split": "5-fold", "size": 48}
-    configs = [
-        resolve(
-            known, dataset="celeba", dataset_options={**options, "fold": fold}, method="erm", seed=fold,
-            model_options={"channels": "16-32-64", "pixels": "centred"}, training={"epochs": 10, "batch_size": 64},
-        )
-        for fold in range(1 if quick else 5)
-    ]  # fmt: skip
-    C = np.sum([confusions for c in configs for confusions in test_confusions([c], data_dir)], 0)
-    data = load("celeba", configs[0].dataset_options, data_dir)
-    train = imbalance.training_counts(data.train.y, data.train.s, 2, 2)
-    found = imbalance.correlation(train, C)
-    table = imbalance.points(train, C, data.targets, data.classes, data.groups)
-    measured = metrics.over_targets(C, ["bacc", "bias_sum", "bias_mean", "accuracy"])
-    return {
-        "table": "aeda-figure2",
-        "unit": f"fractions; {C[0].sum():,} test photographs, {len(configs)} folds",
-        "network": f"small_cnn 16-32-64 at 48 pixels, {devices.title()}",
-        "rows": table.to_dict("records"),
-        "metrics": {"spearman": found.rho, "spearman_low": found.low, "spearman_high": found.high, **measured},
-        "seconds": time.perf_counter() - start,
-    }
 
 
 def test_confusions(configs: list[RunConfig], data_dir: Path | str | None) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""AEDA's table 2: lines that are folds of methods, their sums and changes, what has no answer, and tiny budgets."""
+"""AEDA on faces: figure 2, and the lines of table 2, which are folds of methods: sums, changes, what has no answer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fairness_core import aeda_faces_tables as tables
 from fairness_core import reproduce
 from fairness_core.aeda_tables import Row
 from fairness_core.config import UserError
+from fairness_core.datasets.celeba import AEDA_TARGETS
 from tests.pictures import write_celeba
 
 
@@ -98,3 +99,16 @@ def test_every_line_names_what_the_paper_prints_and_both_networks_share_the_targ
     assert tables.RESNET.data["target"] == tables.SMALL.data["target"]
     assert len(str(tables.SMALL.data["target"]).split(", ")) == 17
     assert {"aeda-table2", "aeda-table2-resnet18"} <= set(reproduce.LINED)
+
+
+def test_figure_2_reports_a_correlation_over_34_points(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_cache: Path
+) -> None:
+    write_celeba(tmp_path, n=200)
+    rng = np.random.default_rng(0)
+    made = rng.integers(5, 30, (17, 2, 2, 2))
+    monkeypatch.setattr(tables, "trained", lambda *_: made)
+    told = reproduce.TABLES["aeda-figure2"](False, tmp_path)
+    assert len(told["rows"]) == 34
+    assert {row["target"] for row in told["rows"]} == set(AEDA_TARGETS)
+    assert -1 <= told["metrics"]["spearman_low"] <= told["metrics"]["spearman"] <= told["metrics"]["spearman_high"] <= 1

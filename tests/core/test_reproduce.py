@@ -11,8 +11,6 @@ import pytest
 from fairness_core import aeda_tables, aif360_tables, metrics, reproduce
 from fairness_core.__main__ import main
 from fairness_core.config import Event, RunConfig
-from fairness_core.datasets.celeba import AEDA_TARGETS
-from tests.pictures import write_celeba
 from tests.tiny import tiny_dataset
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -106,19 +104,6 @@ def test_the_other_tables_come_within_the_benchmarks_own_spread(
     found = reproduce.TABLES[table](False, real_data)["metrics"]
     assert found["accuracy"] == pytest.approx(accuracy, abs=within)
     assert found["demographic_parity_difference"] == pytest.approx(parity, abs=spread)
-
-
-def test_figure_2_reports_a_correlation_over_34_points(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_cache: Path
-) -> None:
-    write_celeba(tmp_path, n=200)
-    rng = np.random.default_rng(0)
-    made = rng.integers(5, 30, (17, 2, 2, 2))
-    monkeypatch.setattr(reproduce, "test_confusions", lambda configs, data_dir: [made] * len(configs))
-    told = reproduce.TABLES["aeda-figure2"](False, tmp_path)
-    assert len(told["rows"]) == 34
-    assert {row["target"] for row in told["rows"]} == set(AEDA_TARGETS)
-    assert -1 <= told["metrics"]["spearman_low"] <= told["metrics"]["spearman"] <= told["metrics"]["spearman_high"] <= 1
 
 
 def test_the_notebooks_of_aif360_stand_beside_means_over_splits(
