@@ -11,7 +11,7 @@ import pytest
 from fairness_core import aeda_faces_tables as tables
 from fairness_core import reproduce
 from fairness_core.aeda_tables import Row
-from fairness_core.config import UserError
+from fairness_core.config import RunConfig, UserError
 from fairness_core.datasets.celeba import AEDA_TARGETS
 from tests.pictures import write_celeba
 
@@ -90,6 +90,25 @@ def test_it_trains_every_kind_of_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert np.isfinite(robust["by_chance"])
     assert 0 <= robust["trivial_targets"] <= 2
     assert told["network"] == "small_cnn 4 at 16 pixels, cpu"
+
+
+@pytest.mark.parametrize(("method", "warmup"), [("Original", None), ("AEDA robust", 8)])
+def test_twins_of_resnet_begin_after_plain_epochs(
+    method: str, warmup: int | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_celeba(tmp_path, 120)
+    asked: list[RunConfig] = []
+
+    def judged(line: str, configs: list[RunConfig], data_dir: object) -> list[np.ndarray]:
+        asked.extend(configs)
+        return [counts(80, 20)]
+
+    monkeypatch.setattr(tables, "judged", judged)
+    tables.trained("a line", tables.RESNET, method, 3, tmp_path)
+    (config,) = asked
+    assert config.method_options.get("warmup") == warmup
+    assert (config.model, config.seed, config.dataset_options["fold"]) == ("resnet18", 3, 3)
+    assert config.training["lr_decay"] == "linear"
 
 
 def test_every_line_names_what_the_paper_prints_and_both_networks_share_the_targets() -> None:
