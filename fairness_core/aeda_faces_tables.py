@@ -62,7 +62,7 @@ class Setting:
 BUDGET: Options = {"batch_size": 64, "precision": "auto"}
 SMALL = Setting(48, "small_cnn", {"channels": "16-32-64", "pixels": "centred"}, {**BUDGET, "epochs": 30})
 FIGURE = replace(SMALL, training={"batch_size": 64, "epochs": 10})
-# AEDA's twins cost half a dozen plain epochs each; those before them are plain, as in the paper's first
+# An epoch with twins costs as much as six plain ones, and these come first, as the paper's first epoch does.
 RESNET = Setting(64, "resnet18", {}, {**BUDGET, "epochs": 12, "lr_decay": "linear"}, aeda={"warmup": 8})
 QUICK: Mapping[str, Setting] = {
     "small_cnn": Setting(32, "small_cnn", {"channels": "8-16-32", "width": 64, "pixels": "centred"},
