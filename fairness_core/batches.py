@@ -7,7 +7,7 @@ regression: mean and standard deviation of the training rows (`Scale`) turn them
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ class Batch:
     Shared by all replicas: x (rows, ...), y and s (rows,). Each replica its own: x (R, D, rows) or, for images,
     (R, rows, channels, height, width), y and s (R, rows). Several targets: y (1 or R, targets, rows). w: how much the
     rows count in the task's loss, (rows,) or (R, rows), in each of several targets (1 or R, targets, rows), or None:
-    all alike. rows: their numbers in the split, (rows,) or (R, rows), where they were picked by number.
+    all alike. rows: their numbers in the split, (rows,) or (R, rows), where they were picked by number. flipped: bool,
+    as rows, which pictures are turned left to right, where any may be.
     """
 
     x: Tensor
@@ -32,11 +33,17 @@ class Batch:
     s: Tensor
     w: Tensor | None = None
     rows: Tensor | None = None
+    flipped: Tensor | None = None
 
     def of(self, replicas: Tensor) -> Batch:
         """Own rows of some replicas, each of which may come several times."""
-        w, rows = (None if part is None else part[replicas] for part in (self.w, self.rows))
-        return Batch(self.x[replicas], self.y[replicas], self.s[replicas], w, rows)
+        known = (self.w, self.rows, self.flipped)
+        w, rows, flipped = (None if part is None else part[replicas] for part in known)
+        return Batch(self.x[replicas], self.y[replicas], self.s[replicas], w, rows, flipped)
+
+    def turned(self) -> Batch:
+        """Its pictures, all turned left to right."""
+        return replace(self, x=self.x.flip(-1))
 
 
 @dataclass(frozen=True)
@@ -106,9 +113,13 @@ def side_by_side(parts: Sequence[Batch]) -> Batch:
     s = torch.stack([part.s for part in parts])
     known = [part.w[0] if part.w.dim() == 3 else part.w for part in parts if part.w is not None]
     w = torch.stack(known) if known else None
-    picked = [part.rows for part in parts if part.rows is not None]
-    rows = torch.stack(picked) if picked else None
-    return Batch(x.transpose(1, 2).contiguous() if x.dim() == 3 else x, y, s, w, rows)
+    rows, flipped = (_stacked([getattr(part, name) for part in parts]) for name in ("rows", "flipped"))
+    return Batch(x.transpose(1, 2).contiguous() if x.dim() == 3 else x, y, s, w, rows, flipped)
+
+
+def _stacked(parts: Sequence[Tensor | None]) -> Tensor | None:
+    known = [part for part in parts if part is not None]
+    return torch.stack(known) if known else None
 
 
 def minibatches(n: int, size: int, seed: int) -> Iterator[Tensor]:
@@ -116,6 +127,16 @@ def minibatches(n: int, size: int, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator("cpu").manual_seed(seed)
     while True:
         yield from torch.split(torch.randperm(n, generator=generator, device="cpu"), size)
+
+
+def horizontally_flipped(batches: Iterator[Batch], seed: int) -> Iterator[Batch]:
+    """The same batches with every picture, x (rows, channels, height, width), turned left to right or not by the toss
+    of a coin, anew whenever it comes."""
+    generator = torch.Generator("cpu").manual_seed(seed + 9_000_001)  # apart from the shuffle's
+    for batch in batches:
+        flipped = (torch.rand(len(batch.x), generator=generator, device="cpu") < 0.5).to(batch.x.device)
+        x = torch.where(flipped[:, None, None, None], batch.turned().x, batch.x)
+        yield replace(batch, x=x, flipped=flipped)
 
 
 def task_loss(logits: Tensor, batch: Batch) -> Tensor:

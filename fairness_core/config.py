@@ -219,6 +219,13 @@ class Budget:
     lr_decay: str = control(
         "none", choices=("none", "linear"), help="linear: the learning rate falls to 0 over the run.", group="advanced"
     )
+    augment: str = control(
+        "none",
+        choices=("none", "horizontal_flip"),
+        help="horizontal_flip: in training every picture is turned left to right or not, by chance, so that a network "
+        "learns fewer of them by heart. For faces; a digit would be another sign. Without effect on tables.",
+        group="advanced",
+    )
     precision: str = control(
         "float32",
         choices=("float32", "bfloat16", "auto"),

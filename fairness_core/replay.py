@@ -31,7 +31,7 @@ def where_it_pays(function: Function, device: torch.device) -> Function:
 def step(update: Callable[[Batch, float], Named]) -> Callable[[Batch, float], Named]:
     """The same step of training, replayed; it must not depend on the progress."""
     replay = Replay(lambda *parts: update(Batch(*parts), 0.0))
-    return lambda batch, progress: replay(batch.x, batch.y, batch.s, batch.w, batch.rows)
+    return lambda batch, progress: replay(batch.x, batch.y, batch.s, batch.w, batch.rows, batch.flipped)
 
 
 class Replay:

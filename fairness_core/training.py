@@ -19,7 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from fairness_core import devices, regression, replay
-from fairness_core.batches import Batch, Rows, Scale, minibatches, row_losses, side_by_side, weights
+from fairness_core.batches import (
+    Batch,
+    Rows,
+    Scale,
+    horizontally_flipped,
+    minibatches,
+    row_losses,
+    side_by_side,
+    weights,
+)
 from fairness_core.config import SELECTIONS, Budget, Event, Exhibit
 from fairness_core.datasets import Dataset, Split
 from fairness_core.evaluation import confusions, error_sums, evaluating, predicted_numbers
@@ -176,6 +185,11 @@ class Job:
         same = self.data[0].train
         return len(set(self.seeds)) == 1 and all(d.train.x is same.x and d.train.y is same.y for d in self.data)
 
+    @property
+    def flips(self) -> bool:
+        """Do batches hold pictures that may be turned left to right?"""
+        return self.budget.augment == "horizontal_flip" and self.data[0].train.x.ndim > 2
+
     def rows(self, role: str) -> list[Rows]:
         """A split of every replica's data ("train", "validation", "test"); of the one data set when they share it."""
         own: list[Split] = [getattr(d, role) for d in self.data]
@@ -282,20 +296,22 @@ def shares(data: Dataset, dtype: torch.dtype) -> Tensor:
 
 def batches(job: Job) -> Iterator[Batch]:
     """The rows of every step: one shuffle per seed and epoch, the same whether a run trains alone or in a stack."""
-    size = job.budget.batch_size
     if job.shared_rows:
-        rows = job.rows("train")[0]
-        for picked in minibatches(len(rows), size, job.seeds[0]):
-            yield rows.take(picked)
+        yield from _stream(job, job.rows("train")[0], job.seeds[0])
         return
     own = list(zip(job.rows("train"), job.seeds, strict=True))
     keys = [(id(rows), seed) for rows, seed in own]
     alike = dict(zip(keys, own, strict=True))  # replicas of one seed and one data set meet the same rows
     places = None if len(alike) == len(own) else torch.tensor([list(alike).index(key) for key in keys])
-    streams = [minibatches(len(rows), size, seed) for rows, seed in alike.values()]
-    for numbers in zip(*streams, strict=True):
-        parts = side_by_side([rows.take(picked) for (rows, _), picked in zip(alike.values(), numbers, strict=True)])
+    for each in zip(*(_stream(job, rows, seed) for rows, seed in alike.values()), strict=True):
+        parts = side_by_side(each)
         yield parts if places is None else parts.of(places)
+
+
+def _stream(job: Job, rows: Rows, seed: int) -> Iterator[Batch]:
+    """One batch of these rows after the other, for ever."""
+    made = (rows.take(picked) for picked in minibatches(len(rows), job.budget.batch_size, seed))
+    return horizontally_flipped(made, seed) if job.flips else made
 
 
 def in_parts(job: Job, splits: Sequence[Rows]) -> Iterator[Batch]:

@@ -37,7 +37,8 @@ class Memory:
 
     triggers: the one that every training row carries, (R, n), drawn once; laws: per replica the tables of the page;
     sd: of the target of a regression, else 1; epochs: what a phase has to choose from; answers: the teacher's logits of
-    every training row with its cancelling trigger, (R, outputs, n); told: the last look at the teacher.
+    every training row with its cancelling trigger, (1 or 2, R, outputs, n), the second of its picture turned left to
+    right; told: the last look at the teacher.
     """
 
     job: Job
@@ -211,7 +212,8 @@ class BaDe(InProcessing):
             return {"teacher_loss": loss.detach()}
         assert memory.answers is not None
         logits = learner.model.net(batch.x)
-        answers = memory.answers.transpose(1, 2)[each, rows].transpose(1, 2)
+        side = 0 if batch.flipped is None else batch.flipped.long()
+        answers = memory.answers.transpose(2, 3)[side, each, rows].transpose(1, 2)
         taught = self._distillation(logits, answers, batch)
         told = task_loss(logits, batch)
         loss = self.alpha * taught + (1 - self.alpha) * told
@@ -266,7 +268,11 @@ class BaDe(InProcessing):
         return learner.adversary.net.fixed()(x)
 
     def _answers(self, learner: Learner) -> Tensor:
-        return torch.cat([self._cancelled(learner, batch) for batch in self._split(learner, "train")], 2)
+        """As Memory has them. A trigger is put on what is turned already, as in training, so it keeps its place."""
+        sides = [[self._cancelled(learner, batch) for batch in self._split(learner, "train")]]
+        if learner.memory.job.flips:
+            sides.append([self._cancelled(learner, batch.turned()) for batch in self._split(learner, "train")])
+        return torch.stack([torch.cat(side, 2) for side in sides])
 
     def _split(self, learner: Learner, role: str) -> Iterator[Batch]:
         job: Job = learner.memory.job

@@ -240,6 +240,27 @@ def test_pictures_the_student_does_not_know_the_triggers_and_the_page_gets_what_
     assert np.array_equal(shown["drawn"].sum(1), np.bincount(data.train.y))
 
 
+def test_a_student_is_taught_what_the_teacher_says_of_the_picture_as_it_lies_there() -> None:
+    data, seen = pictures(200), []
+
+    class Watched(BaDe):
+        def _distillation(self, logits: Any, answers: Any, batch: Batch) -> Any:
+            seen.append((batch, answers))
+            return super()._distillation(logits, answers, batch)
+
+    budget = Budget(epochs=2, batch_size=64, augment="horizontal_flip")
+    for seeds in ([0], [0, 1]):
+        seen.clear()
+        models = [SmallCNN("4-4", 8).build(data, seed) for seed in seeds]
+        job = Job([Watched(size=0.25)] * len(seeds), models, seeds, [data] * len(seeds), budget, live=False)
+        list(train(job))
+        teacher = job.learner.adversary.net.fixed()
+        for batch, answers in seen:
+            said = teacher(Trigger(2, size=0.25).stamp(batch.x, batch.s.expand(len(seeds), -1)))
+            assert torch.allclose(answers, said, atol=1e-5)
+        assert any(bool(batch.flipped.any()) for batch, _ in seen)
+
+
 def test_both_ways_to_start_the_student_and_to_choose_an_epoch_run() -> None:
     data = tiny_dataset()
     short = Budget(epochs=3, batch_size=64)

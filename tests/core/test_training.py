@@ -1,5 +1,6 @@
 """The loop: batches, schedule, evaluation steps, and the guard against divergence."""
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 
 from fairness_core.batches import Batch, minibatches, task_loss
 from fairness_core.config import Budget
+from fairness_core.datasets import Dataset, Split
 from fairness_core.methods import METHODS
 from fairness_core.methods.erm import ERM
-from fairness_core.models import MLP
+from fairness_core.models import MLP, SmallCNN
 from fairness_core.pace import evaluation_steps, total_steps
 from fairness_core.training import Job, Learner, batches, schedule, train
 from tests.tiny import tiny_dataset
@@ -36,6 +38,41 @@ def test_replicas_of_different_seeds_see_the_batches_of_their_own_runs() -> None
         alone = next(batches(job([seed], budget)))
         assert torch.equal(together.x[r].t(), alone.x)
         assert torch.equal(together.y[r], alone.y)
+
+
+def pictures(n: int = 200) -> Dataset:
+    def split(rows: int) -> Split:
+        rng = np.random.default_rng(rows)
+        x = rng.integers(0, 256, (rows, 3, 8, 8)).astype(np.uint8)
+        return Split(x, rng.integers(0, 2, rows), rng.integers(0, 2, rows))
+
+    return Dataset("noise", split(n), split(50), split(60), ("no", "yes"), ("a", "b"), (), "binary")
+
+
+def test_pictures_are_turned_by_the_toss_of_a_coin_in_training_alone() -> None:
+    data, budget = pictures(), Budget(epochs=2, batch_size=50, augment="horizontal_flip")
+
+    def of(*seeds: int) -> Job:
+        models = [SmallCNN("4", 8).build(data, seed) for seed in seeds]
+        return Job([METHODS["erm"]()] * len(seeds), models, list(seeds), [data] * len(seeds), budget)
+
+    stored = torch.from_numpy(data.train.x) / 255
+    made = list(islice(batches(of(0)), 8))  # two epochs of four batches
+    for batch in made:
+        assert batch.rows is not None
+        assert batch.flipped is not None
+        for x, row, flipped in zip(batch.x, batch.rows, batch.flipped, strict=True):
+            assert torch.equal(x, stored[row].flip(-1) if flipped else stored[row])
+    tosses = torch.cat([batch.flipped for batch in made if batch.flipped is not None]).float()
+    assert 0.4 < tosses.mean() < 0.6
+    first, second = (torch.cat([b.flipped[b.rows.argsort()] for b in part]) for part in (made[:4], made[4:]))  # type: ignore[index, union-attr]
+    assert not torch.equal(first, second)  # anew in every epoch
+    together = next(batches(of(0, 1)))
+    for r, seed in enumerate((0, 1)):
+        assert torch.equal(together.x[r], next(batches(of(seed))).x)
+    looked_at = of(0).rows("validation")[0].take(slice(None))
+    assert torch.equal(looked_at.x, torch.from_numpy(data.validation.x) / 255)
+    assert next(batches(job([0], budget))).flipped is None  # a table has no left and right
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(1, 1), (5, 4), (1000, 15), (10_000, 24)])
