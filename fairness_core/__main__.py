@@ -59,7 +59,9 @@ def parser() -> argparse.ArgumentParser:
     table = command("reproduce", commands.reproduce)
     table.add_argument("table", metavar="TABLE")
     table.add_argument("--quick", action="store_true", help="fewer seeds")
-    table.add_argument("--only", default="", metavar="TEXT", help="only lines whose name contains this")
+    table.add_argument(
+        "--only", default="", metavar="TEXT", help="only the line of this name, or the lines whose names contain it"
+    )
     _device_option(table)
 
     serve = command("runner", commands.run_runner)

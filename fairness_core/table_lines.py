@@ -12,8 +12,10 @@ T = TypeVar("T")
 
 
 def lines(known: Mapping[str, T], only: str) -> dict[str, T]:
-    """The lines of a table whose names contain `only`, in capitals or not; all when it is empty."""
-    found = {name: line for name, line in known.items() if only.lower() in name.lower()}
+    """The line of a table that is called `only`, else those whose names contain it, in capitals or not; all when it is
+    empty."""
+    found = {name: line for name, line in known.items() if only.lower() == name.lower()}
+    found = found or {name: line for name, line in known.items() if only.lower() in name.lower()}
     if not found:
         raise UserError(f"No line of this table has {only!r} in its name; its lines are: {'; '.join(known)}.")
     return found
