@@ -130,7 +130,7 @@ def _draw_seeds(figure: go.Figure, seeds: pd.DataFrame | None) -> None:
 
 
 def symbols(points: pd.DataFrame, epsilon: float) -> list[str]:
-    """What a marker's shape says: filled = under epsilon, hollow = over it or still training, crossed = trivial."""
+    """What a marker's shape says: filled = under epsilon, hollow = over it or unfinished, crossed = trivial."""
     shape = palette.method_marker(int(points["index"].iloc[0])) if len(points) else "circle"
     inside = points["gap"].to_numpy(dtype=float) < epsilon
     hollow = ~inside | points["live"].to_numpy(dtype=bool)
@@ -253,7 +253,7 @@ BETTER = {
 LOWER = BETTER | {"text": "◣ better", "y": 0, "yanchor": "bottom", "yshift": 4}
 
 LIVE = {
-    "text": "hollow, pale: still training, validation sample", "xref": "paper", "yref": "paper", "x": 1, "y": 0,
+    "text": "hollow, pale: unfinished, validation sample", "xref": "paper", "yref": "paper", "x": 1, "y": 0,
     "xanchor": "right", "yanchor": "bottom", "showarrow": False, "font": {"color": palette.UNTREATED, "size": 12},
 }  # fmt: skip
 

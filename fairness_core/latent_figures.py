@@ -334,7 +334,7 @@ def grid(table: pd.DataFrame, *, colour: str, scale: float = 100.0) -> go.Figure
                         range=[-0.5, len(ys) - 0.5], **axis)  # fmt: skip
     entries = [("▢ chosen on validation", palette.FEASIBLE)] * bool(table["chosen"].any())
     entries += [("⬚ this run", palette.INK)] * bool(table["own"].any())
-    entries += [("~ still training", palette.UNTREATED)] * bool(live.any())
+    entries += [("~ unfinished", palette.UNTREATED)] * bool(live.any())
     _key(figure, entries, above=8)
     return figure
 

@@ -247,7 +247,7 @@ def _hover(
     performance: str,
 ) -> str:
     seeds = len(evidence.at(row["position"]))
-    where = "still training, validation sample" if row["live"] else f"test, {seeds} of {len(evidence.seeds)} seeds"
+    where = "unfinished, validation sample" if row["live"] else f"test, {seeds} of {len(evidence.seeds)} seeds"
     lines = [f"<b>{evidence.symbol} = {row['lam']:g}</b> · {evidence.title}", where]
     for column, name in (("gain", performance), ("gap", measure)):
         low, high = map(float, noise[column])

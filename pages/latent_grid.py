@@ -162,7 +162,7 @@ def _chart(catalogue: dict[str, Any], run: Run, grid: Grid, shown: pd.DataFrame,
     rises = judge.better == "higher"
     unit = "%, larger is better" if rises else "points, smaller is better"
     n = next((int(C.sum()) for C in grid.test.values()), 0)
-    where = f"test split, n = {n:,}, mean over seeds" if n else "validation sample, still training"
+    where = f"test split, n = {n:,}, mean over seeds" if n else "validation sample, unfinished"
     block = explorer.chart(
         "grid", latent_figures.grid(shown, colour=colour), area="top", height=TALL,
         heading=f"{judge.title} ({unit}; {where})",

@@ -20,10 +20,10 @@ from pages.evidence import Evidence, Untreated
 
 EPSILONS = tuple(round(0.005 * i, 3) for i in range(1, 61))
 KEY = (
-    "Filled: gap below ε. Hollow: above, or still training. Crossed: trivial. Line: front chosen on validation. "
+    "Filled: gap below ε. Hollow: above, or unfinished. Crossed: trivial. Line: front chosen on validation. "
     "Bars: ± 1 sd over seeds. Small dots: single runs. All results are on test."
 )
-SPLITS = {"test": "test", "training": "validation sample, still training"}
+SPLITS = {"test": "test", "training": "validation sample, unfinished"}
 
 
 @dataclass(frozen=True)

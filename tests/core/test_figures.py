@@ -88,8 +88,8 @@ def test_the_band_ends_at_epsilon():
 
 
 def test_a_sweep_that_still_trains_is_labelled():
-    assert any("still training" in text for text in texts(drawn(points(live=[False, False, True]))))
-    assert not any("still training" in text for text in texts(drawn(points())))
+    assert any("unfinished" in text for text in texts(drawn(points(live=[False, False, True]))))
+    assert not any("unfinished" in text for text in texts(drawn(points())))
 
 
 def test_the_slider_belongs_to_the_selected_method_alone():

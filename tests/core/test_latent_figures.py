@@ -165,7 +165,7 @@ def test_the_map_prints_every_value_and_frames_two_cells() -> None:
     assert (shapes["chosen"].y0 + shapes["chosen"].y1) / 2 == 1
     assert (shapes["own"].x0 + shapes["own"].x1) / 2 == 2
     assert shapes["own"].line.dash != shapes["chosen"].line.dash
-    assert notes(figure) == ["▢ chosen on validation", "⬚ this run", "~ still training"]
+    assert notes(figure) == ["▢ chosen on validation", "⬚ this run", "~ unfinished"]
     assert drawn.customdata[0][1].startswith("<b>η_s = 1, η_t = 0</b><br>10.00, seeds: 3")
 
 

@@ -147,9 +147,9 @@ def test_a_growing_sweep_shows_live_points_of_the_validation_sample(open_page, g
     assert not at.exception
     points = next(t for t in block(at, "frontier")["figure"]["data"] if t["meta"].startswith("points:"))
     assert len(points["hovertext"]) == 1
-    assert "still training, validation sample" in points["hovertext"][0]
+    assert "unfinished, validation sample" in points["hovertext"][0]
     sentences = block(at, "sentence")["frames"]
-    assert "still training" in sentences[2]
+    assert "unfinished" in sentences[2]
     assert "has not been trained yet" in sentences[3]
 
 

@@ -58,7 +58,7 @@ def test_while_it_trains_cells_are_those_of_the_validation_sample(open_page, sto
     at = open_page("explain.py", run=run.id)
     texts = [text for row in drawn(at)["text"] for text in row]
     assert sum(text.startswith("~") for text in texts) == 44
-    assert "~ still training" in notes(blocks(at)["grid"])
+    assert "~ unfinished" in notes(blocks(at)["grid"])
     at.button(key="explain-grid-stop").click().run()
     assert store.wanted(claimed[0].job) == set()
 
