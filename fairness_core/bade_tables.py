@@ -139,9 +139,11 @@ CELEBA = Study(
     (100.0, 120.0, 140.0, 160.0), model="small_cnn", model_options=SMALL, folds=True,
     training={"epochs": 8, "batch_size": 64, **CALM}, method=COPIED,
 )  # fmt: skip
-# At 6 epochs the student follows its teacher, but both are weak. A teacher says something else of a face turned round,
-# so flips give a student more to learn than an untreated model (judged on validation of split 20).
-FACES: Options = {"epochs": 14, "batch_size": 64, "precision": "auto", "augment": "horizontal_flip", **CALM}
+# At 6 epochs the student follows its teacher, but both are weak.
+FACES: Options = {"epochs": 14, "batch_size": 64, "precision": "auto", **CALM}
+# A teacher says something else of a face turned round, so flips give a student more to learn than an untreated model
+# (judged on validation of split 20). Not of a number: there they bar 150 %, if barely, and 100 % leaves half the gap.
+TURNED: Options = {**FACES, "augment": "horizontal_flip"}
 
 
 def _faces(
@@ -155,7 +157,7 @@ def _faces(
     """A study of UTKFace in classes; options: more of UTKFace's own."""
     return Study(
         "utkface", {"target": target, "sensitive": sensitive, "size": 48, **options}, {}, path, (law,), "small_cnn",
-        SMALL, FACES, COPIED, seeds, redrawn=True,
+        SMALL, TURNED, COPIED, seeds, redrawn=True,
     )  # fmt: skip
 
 
@@ -190,7 +192,7 @@ REGRESSION = {
         yardstick=NUMBERS,
     ),
     "UTKFace, age by race (three groups)": Study(
-        "utkface", {"target": "age", "sensitive": "race", "races": THREE_RACES, "size": 48}, {}, (100.0, 125.0, 150.0),
+        "utkface", {"target": "age", "sensitive": "race", "races": THREE_RACES, "size": 48}, {}, (100.0, 150.0),
         ("inverse",), "small_cnn", SMALL, FACES, LONG, seeds=2, yardstick=NUMBERS,
     ),
 }  # fmt: skip

@@ -62,7 +62,7 @@ def test_lines_can_run_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         return {"validation": event, "test": event}
 
     monkeypatch.setattr(aeda_tables, "last_events", last_events)
-    assert main(["reproduce", "aeda-table1", "--quick", "--only", "aeda ROBUST", "--json"]) == 0
+    assert main(["reproduce", "aeda-table1", "--quick", "--only", "aeda ROB", "--json"]) == 0
     told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
     assert [row["method"] for row in told["rows"]] == ["AEDA robust", "AEDA robust, tinted first"]
     assert trained == ["aeda", "aeda"]
