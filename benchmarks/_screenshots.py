@@ -61,7 +61,7 @@ LAST = {
     "runs": "[data-testid=stDataFrame]",
 }
 EMPTY = {"train-empty": "train", "runs-empty": "runs", "explain-empty": "explain"}
-KILLED = "The training process was killed (signal 9) at step 5 of 25; press Train again to repeat it."
+KILLED = "The training process was killed (signal 9) at step 5 of 25; it can be trained again."
 
 
 def main(folder: Path, start: str = "") -> None:

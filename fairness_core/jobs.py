@@ -25,7 +25,7 @@ _READY = f"(needs IS NULL OR {_BASE} = 'done')"
 _ORPHANS = (
     "UPDATE runs SET status = 'failed', finished = ?, error = 'The run ' || needs || ', whose trained model it starts"
     f" from, ' || CASE {_BASE} WHEN 'failed' THEN 'failed' WHEN 'cancelled' THEN 'was stopped' ELSE 'was deleted' END"
-    " || '; press Train again to repeat both.' WHERE status = 'queued' AND needs IS NOT NULL"
+    " || '; both can be trained again.' WHERE status = 'queued' AND needs IS NOT NULL"
     f" AND coalesce({_BASE}, '') NOT IN ('queued', 'starting', 'running', 'done')"
 )
 _END = f"UPDATE runs SET status = ?, finished = ?, error = ?, info = coalesce(?, info) WHERE id = ? AND {_HELD}"
@@ -122,7 +122,7 @@ class Jobs(Database):
             ).fetchall()
             for run_id, step, of, cancel in rows:
                 where = f"at step {step:,} of {of:,}" if of else "before its first step"
-                error = None if cancel else f"{reason} {where}; press Train again to repeat it."
+                error = None if cancel else f"{reason} {where}; it can be trained again."
                 status = "cancelled" if cancel else "failed"
                 db.execute(
                     "UPDATE runs SET status = ?, finished = ?, error = ? WHERE id = ?",

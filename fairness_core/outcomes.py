@@ -150,16 +150,16 @@ def _gains(people: pd.DataFrame, favourable: str, level: float) -> str:
     clauses, verb = [], f" are {favourable}"
     for row in rows:
         group = str(row["group"])
-        moved = "with no clear change"
+        among, moved = "among", "no clear change"
         if row["clear"]:
-            moved = f"{abs(row['change']):.0f} {'more' if row['change'] > 0 else 'fewer'}{verb}"
+            among, moved = "of", f"{abs(row['change']):.0f} {'more' if row['change'] > 0 else 'fewer'}{verb}"
             verb = ""
         interval = f"({_signed(row['change_low'], 0)} to {_signed(row['change_high'], 0)})"
-        clauses.append(f"of 1,000 {PEOPLE.get(group.lower(), f'people in group {group}')} {moved} {interval}")
+        clauses.append(f"{among} 1,000 {PEOPLE.get(group.lower(), f'people in group {group}')} {moved} {interval}")
     if not clauses:
         return "No group has rows to count decisions in."
     if verb:
-        clauses = [clause.replace(" with no clear change", "") for clause in clauses]
+        clauses = [clause.replace(" no clear change", "") for clause in clauses]
         clauses[0] = f"no clear change in how many are {favourable}: {clauses[0]}"
     text = ", ".join(clauses)
     return f"{text[0].upper()}{text[1:]}; {100 * level:g} % intervals from sampling."

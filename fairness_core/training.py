@@ -186,7 +186,7 @@ class Job:
         return len(set(self.seeds)) == 1 and all(d.train.x is same.x and d.train.y is same.y for d in self.data)
 
     @property
-    def flips(self) -> bool:
+    def turns_pictures(self) -> bool:
         """Do batches hold pictures that may be turned left to right?"""
         return self.budget.augment == "horizontal_flip" and self.data[0].train.x.ndim > 2
 
@@ -311,7 +311,7 @@ def batches(job: Job) -> Iterator[Batch]:
 def _stream(job: Job, rows: Rows, seed: int) -> Iterator[Batch]:
     """One batch of these rows after the other, for ever."""
     made = (rows.take(picked) for picked in minibatches(len(rows), job.budget.batch_size, seed))
-    return horizontally_flipped(made, seed) if job.flips else made
+    return horizontally_flipped(made, seed) if job.turns_pictures else made
 
 
 def in_parts(job: Job, splits: Sequence[Rows]) -> Iterator[Batch]:

@@ -21,7 +21,7 @@ from pages.evidence import Evidence, Untreated
 EPSILONS = tuple(round(0.005 * i, 3) for i in range(1, 61))
 KEY = (
     "Filled: gap below ε. Hollow: above, or unfinished. Crossed: trivial. Line: front chosen on validation. "
-    "Bars: ± 1 sd over seeds. Small dots: single runs. All results are on test."
+    "Bars: ± 1 sd over seeds. Small dots: single runs. Finished results are on test, others on a sample of validation."
 )
 SPLITS = {"test": "test", "training": "validation sample, unfinished"}
 

@@ -270,7 +270,7 @@ class BaDe(InProcessing):
     def _answers(self, learner: Learner) -> Tensor:
         """As Memory has them. A trigger is put on what is turned already, as in training, so it keeps its place."""
         sides = [[self._cancelled(learner, batch) for batch in self._split(learner, "train")]]
-        if learner.memory.job.flips:
+        if learner.memory.job.turns_pictures:
             sides.append([self._cancelled(learner, batch.turned()) for batch in self._split(learner, "train")])
         return torch.stack([torch.cat(side, 2) for side in sides])
 

@@ -116,7 +116,7 @@ def test_abandon_says_how_far_each_run_was(store):
     store.append([(first, Event("training", 120, 1130))])
     store.finish(third, "done", job=runs[0].job)
     store.abandon(runs[0].job, "The training process was killed (signal 9)")
-    expected = "The training process was killed (signal 9) at step 120 of 1,130; press Train again to repeat it."
+    expected = "The training process was killed (signal 9) at step 120 of 1,130; it can be trained again."
     assert store.run(first).error == expected
     assert "before its first step" in store.run(second).error
     assert store.run(third).status == "done"
@@ -134,7 +134,7 @@ def test_reap_ends_the_runs_of_a_dead_owner_only(store):
     dead.wait()
     store.reap()
     assert store.run(orphan).status == "failed"
-    assert store.run(orphan).error == "The runner ended before its first step; press Train again to repeat it."
+    assert store.run(orphan).error == "The runner ended before its first step; it can be trained again."
     assert store.run(kept).status == "starting"
 
 
@@ -299,7 +299,7 @@ def test_a_start_that_will_not_come_ends_the_run_with_a_sentence(store, ending, 
     ended = store.run(run_id)
     assert ended.status == "failed"
     assert ended.error == (
-        f"The run {started[0].id}, whose trained model it starts from, {word}; press Train again to repeat both."
+        f"The run {started[0].id}, whose trained model it starts from, {word}; both can be trained again."
     )
     store.submit([treated()])
     assert store.run(started[0].id).status == "queued"

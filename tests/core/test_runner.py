@@ -122,7 +122,7 @@ def test_a_killed_worker_fails_its_runs_and_only_those(served):
     assert served.finished(ids) == ["failed", "failed"]
     for run_id in ids:
         run = served.store.run(run_id)
-        where = f"at step {run.step:,} of {run.of:,}; press Train again to repeat it."
+        where = f"at step {run.step:,} of {run.of:,}; it can be trained again."
         assert run.error == f"The training process was killed (signal 9) {where}"
         assert len(served.store.history(run_id)) > 0
     assert served.finished(waiting) == ["done"]

@@ -250,9 +250,13 @@ class TestSentence:
         before = jittered(BASE, seeds)
         text = sweep.sentence(before, before, lam=0, groups=PEOPLE)
         assert "gap in favourable decisions shows no clear change" in text
-        assert "No clear change in how many are favoured: of 1,000 women" in text
+        assert "No clear change in how many are favoured: among 1,000 women (" in text
         assert "falls" not in text
         assert "rises" not in text
+
+    def test_one_group_moves_alone(self):
+        text = sweep.sentence({0: BASE}, {0: np.stack([GENTLE[0], BASE[1]])}, lam=1, groups=PEOPLE)
+        assert re.search(r"Of 1,000 women 50 more are favoured \([^)]+\), among 1,000 men no clear change \(", text)
 
     def test_difference_inside_the_seeds_is_no_change(self):
         swing = np.array([[[40, -40], [40, -40]], [[-40, 40], [-40, 40]]])

@@ -180,7 +180,9 @@ def test_a_method_that_is_not_applicable_is_a_dash_with_its_reason(open_page, fi
 
 def test_a_failed_run_says_why_and_trains_again(open_page, finish, adversarial, store):
     finish(
-        adversarial, "failed", error="The training process was killed (signal 9) at step 5 of 25; press Train again."
+        adversarial,
+        "failed",
+        error="The training process was killed (signal 9) at step 5 of 25; it can be trained again.",
     )
     at = open_page("train.py", run=adversarial.id)
     assert "killed (signal 9)" in at.error[0].value
