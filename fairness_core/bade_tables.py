@@ -180,6 +180,9 @@ UTKFACE = {
     "UTKFace, age group by race (White or not)": _faces(
         "age group", "race", (100.0, 120.0, 150.0), "exchanged", races=TWO_RACES
     ),
+    "UTKFace, race (White or not) by age group": _faces(
+        "race", "age", AS_THE_PAGE, "exchanged", seeds=6, races=TWO_RACES
+    ),
     "UTKFace, race by age group": _faces("race", "age", (100.0, 120.0, 150.0)),
     "UTKFace, age group by race (three groups)": _faces("age group", "race", UP, races=THREE_RACES),
     "UTKFace, age group by gender x race (White or not)": _faces(

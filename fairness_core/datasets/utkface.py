@@ -22,7 +22,7 @@ from fairness_core.datasets.tabular import bin_names
 GENDERS = ("male", "female")  # the file names' 0 and 1
 RACES = ("White", "Black", "Asian", "Indian", "Other")  # 0 to 4
 FIVE_RACES, THREE_RACES, TWO_RACES = "all five", "White, Black, the rest", "White or not"
-MERGED = {THREE_RACES: (("White", "Black"), "Asian, Indian or Other"), TWO_RACES: (("White",), "Non-White")}
+MERGED = {THREE_RACES: ("White", "Black", "Asian, Indian or Other"), TWO_RACES: ("White", "Non-White")}
 PATTERN = re.compile(r"\d{1,3}_[01]_[0-4]_\d+ ?\.?jpg(\.chip\.jpg)?", re.IGNORECASE)  # two names are misspelt
 PAGE = "https://susanqq.github.io/UTKFace/"
 
@@ -71,8 +71,8 @@ class UTKFace(ImageSource):
     races: str = control(
         FIVE_RACES,
         choices=(FIVE_RACES, THREE_RACES, TWO_RACES),
-        help="Which groups race makes: the five of the file names, or three, where Asian, Indian and Other are one, or "
-        "two. Without effect unless race is sensitive.",
+        help="Which groups, or classes, race makes: the five of the file names, or three, where Asian, Indian and "
+        "Other are one, or two. Without effect unless race is sensitive or the target.",
         group="advanced",
     )
     age_group_cut: str = control(
@@ -129,9 +129,9 @@ class UTKFace(ImageSource):
 
     def table(self, data_dir: Path | None) -> pd.DataFrame:
         frame = self.read(data_dir)
-        if self.races == FIVE_RACES or "race" not in self.sensitive_columns:
+        if self.races == FIVE_RACES or "race" not in (*self.sensitive_columns, *self.target_columns):
             return frame
-        kept, rest = MERGED[self.races]
+        *kept, rest = self._races()
         return frame.assign(race=frame["race"].where(frame["race"].isin(kept), rest))
 
     def labels(self, frame: pd.DataFrame) -> np.ndarray:
@@ -139,7 +139,7 @@ class UTKFace(ImageSource):
             return frame["age"].to_numpy(np.float32)
         if self.target == "age group":
             return self._age_groups(frame["age"].to_numpy())
-        names = GENDERS if self.target == "gender" else RACES
+        names = GENDERS if self.target == "gender" else self._races()
         return np.asarray(pd.Index(names).get_indexer(pd.Index(frame[self.target])), np.int64)
 
     def divide(self, frame: pd.DataFrame, strata: np.ndarray) -> list[np.ndarray]:
@@ -162,7 +162,10 @@ class UTKFace(ImageSource):
     def chosen_classes(self) -> tuple[str, ...]:
         if self.target == "age group":
             return tuple(f"age {name}" for name in bin_names(parse_cuts("age_group_cut", self.age_group_cut)))
-        return GENDERS if self.target == "gender" else RACES
+        return GENDERS if self.target == "gender" else self._races()
+
+    def _races(self) -> tuple[str, ...]:
+        return MERGED.get(self.races, RACES)
 
     def _age_groups(self, age: np.ndarray) -> np.ndarray:
         y = np.asarray(np.digitize(age, parse_cuts("age_group_cut", self.age_group_cut)), np.int64)

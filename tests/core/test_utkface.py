@@ -70,9 +70,19 @@ def test_races_can_be_three_groups_or_two(tmp_path: Path) -> None:
     two = UTKFace(target="age group", races=TWO, size=16).load(tmp_path)
     assert two.groups == ("Non-White", "White")
     assert np.array_equal(np.bincount(two.train.s), [(three.train.s < 2).sum(), (three.train.s == 2).sum()])
-    target = UTKFace(target="race", sensitive="gender", races=THREE, size=16).load(tmp_path)
-    assert target.classes == RACES  # as a target they stay five
-    assert np.unique(target.train.y).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_merged_races_can_be_the_target(tmp_path: Path) -> None:
+    write_utkface(tmp_path, n=200)
+    five, three, two = (
+        UTKFace(target="race", sensitive="gender", races=races, size=16).load(tmp_path) for races in (FIVE, THREE, TWO)
+    )
+    assert three.classes == ("White", "Black", "Asian, Indian or Other")
+    assert (two.classes, two.task) == (("White", "Non-White"), "binary")
+    count = sum(np.bincount(part.y, minlength=5) for part in (five.train, five.validation, five.test))
+    for data in (three, two):
+        *kept, rest = sum(np.bincount(part.y) for part in (data.train, data.validation, data.test))
+        assert [*kept, rest] == [*count[: len(kept)], count[len(kept) :].sum()]
 
 
 def test_copies_of_a_picture_stay_in_one_part(tmp_path: Path) -> None:
