@@ -163,15 +163,13 @@ def _faces(
 
 AS_THE_PAGE = (100.0, *(step for step in calibration.STEPS if step <= 250))
 UP = (100.0, 200.0, 300.0)  # a network sees more of the group in a face than counts say, so s = 1 falls short
-# As published, gender and age group go together loosely (a Cramer's V of 0.18), gender and race hardly at all (0.04),
-# where a plain model's gaps are not of counts. So in the lines that say "associated" training rows are taken away until
-# about eight of ten pictures are aligned (a V of 0.6), as the benchmarks of debiasing do with faces (Hong and Yang,
-# NeurIPS 2021: nine of ten); validation and test stay as they are. Splits differ by half a point of EAcc: six of them.
-# Without flips the floor of the first line's valley costs four tenths of a point of EAcc.
-# White and other faces differ more in age at 40 (a V of 0.23) than at 30 (0.18), where other things make the gap. That
-# line's path ends at 150 %: on validation of split 20 the gap falls on, 3.3 to 1.2 at 200 %, for half a point of EAcc.
+# "Associated": training rows are taken away until about eight of ten pictures are aligned (a Cramer's V of 0.6), as the
+# benchmarks of debiasing do with faces (Hong and Yang, NeurIPS 2021: nine of ten); the other splits stay whole.
+# As published, gender and age group go together loosely (0.18), gender and race hardly at all (0.04), where a plain
+# model's gaps are not of counts.
 ALIGNED = 0.6
 UTKFACE = {
+    # Splits differ by half a point of EAcc, hence six; without flips the valley's floor costs four tenths of a point.
     "UTKFace, age group by gender": _faces("age group", "gender", AS_THE_PAGE, "exchanged", seeds=6),
     "UTKFace, age group by gender, associated": _faces(
         "age group", "gender", (100.0, 125.0, 150.0), "exchanged", seeds=6, association=ALIGNED
@@ -182,6 +180,8 @@ UTKFACE = {
     "UTKFace, age group by race (White or not)": _faces(
         "age group", "race", (100.0, 120.0, 150.0), "exchanged", races=TWO_RACES
     ),
+    # White and other faces differ more in age at 40 (a V of 0.23) than at 30 (0.18), where other things make the gap.
+    # On validation of split 20 the gap falls on beyond 150 %, 3.3 to 1.2 at 200 %, for half a point of EAcc.
     "UTKFace, age group (cut at 40) by race (White or not)": _faces(
         "age group", "race", (100.0, 125.0, 150.0), "exchanged", seeds=6, races=TWO_RACES, age_group_cut="40"
     ),
