@@ -108,7 +108,7 @@ def test_twins_of_resnet_begin_after_plain_epochs(
     (config,) = asked
     assert config.method_options.get("warmup") == warmup
     assert (config.model, config.seed, config.dataset_options["fold"]) == ("resnet18", 3, 3)
-    assert config.training["lr_decay"] == "linear"
+    assert (config.training["lr_decay"], config.training["augment"]) == ("linear", "horizontal_flip")
 
 
 def test_every_line_names_what_the_paper_prints_and_both_networks_share_the_targets() -> None:
