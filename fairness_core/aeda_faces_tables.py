@@ -63,7 +63,7 @@ BUDGET: Options = {"batch_size": 64, "precision": "auto"}
 SMALL = Setting(48, "small_cnn", {"channels": "16-32-64", "pixels": "centred"}, {**BUDGET, "epochs": 30})
 FIGURE = replace(SMALL, training={"batch_size": 64, "epochs": 10})
 # An epoch with twins costs as much as five plain ones, and these come first, as the paper's first epoch does. Turning
-# photographs left to right, so that they are learnt by heart more slowly, raises the bACC of all.
+# photographs left to right, so that they are learnt by heart more slowly, raises the bACC of Original and robust.
 RESNET = Setting(
     64, "resnet18", {}, {**BUDGET, "epochs": 12, "lr_decay": "linear", "augment": "horizontal_flip"},
     aeda={"warmup": 8, "steps": 4},

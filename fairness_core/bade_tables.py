@@ -181,7 +181,7 @@ UTKFACE = {
         "age group", "race", (100.0, 120.0, 150.0), "exchanged", races=TWO_RACES
     ),
     # White and other faces differ more in age at 40 (a V of 0.23) than at 30 (0.18), where other things make the gap.
-    # On validation of split 20 the gap falls on beyond 150 %, 3.3 to 1.2 at 200 %, for half a point of EAcc.
+    # The path ends at 150 %: on validation of split 20 the gap falls on, 3.3 to 1.2 at 200 %, for half a point of EAcc.
     "UTKFace, age group (cut at 40) by race (White or not)": _faces(
         "age group", "race", (100.0, 125.0, 150.0), "exchanged", seeds=6, races=TWO_RACES, age_group_cut="40"
     ),

@@ -92,9 +92,9 @@ def test_it_trains_every_kind_of_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert told["network"] == "small_cnn 4 at 16 pixels, cpu"
 
 
-@pytest.mark.parametrize(("method", "warmup"), [("Original", None), ("AEDA robust", 8)])
+@pytest.mark.parametrize(("method", "warmup", "steps"), [("Original", None, None), ("AEDA robust", 8, 4)])
 def test_twins_of_resnet_begin_after_plain_epochs(
-    method: str, warmup: int | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    method: str, warmup: int | None, steps: int | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     write_celeba(tmp_path, 120)
     asked: list[RunConfig] = []
@@ -106,7 +106,7 @@ def test_twins_of_resnet_begin_after_plain_epochs(
     monkeypatch.setattr(tables, "judged", judged)
     tables.trained("a line", tables.RESNET, method, 3, tmp_path)
     (config,) = asked
-    assert config.method_options.get("warmup") == warmup
+    assert (config.method_options.get("warmup"), config.method_options.get("steps")) == (warmup, steps)
     assert (config.model, config.seed, config.dataset_options["fold"]) == ("resnet18", 3, 3)
     assert (config.training["lr_decay"], config.training["augment"]) == ("linear", "horizontal_flip")
 
