@@ -41,6 +41,13 @@ class Batch:
         w, rows, flipped = (None if part is None else part[replicas] for part in known)
         return Batch(self.x[replicas], self.y[replicas], self.s[replicas], w, rows, flipped)
 
+    @property
+    def mass(self) -> Tensor | int:
+        """What its rows count together in the task's loss, (R,), or one number for all replicas."""
+        if self.w is None:
+            return self.s.shape[-1]
+        return self.w.sum() if self.w.dim() == 1 else self.w.flatten(1).sum(1)
+
     def turned(self) -> Batch:
         """Its pictures, all turned left to right."""
         return replace(self, x=self.x.flip(-1))

@@ -207,25 +207,26 @@ class Budget:
     weight_decay: float = control(0.0, 0.0, 1.0, help="L2 penalty added to the gradient (Adam).", group="advanced")
     max_steps: int = control(0, 0, 10_000_000, help="Stop after so many gradient steps; 0 = no cap.", group="advanced")
     select: str = control(
-        "last",
-        choices=("last", "validation_loss"),
+        "last", choices=("last", "validation_loss"), group="advanced",
         help="Which weights are kept: those of the last step, or those with the lowest loss on the validation split "
         f"({SELECTIONS} looks per run).",
-        group="advanced",
-    )
+    )  # fmt: skip
     lr_step: int = control(
         0, 0, 10_000_000, help="Multiply the learning rate by 0.1 every so many steps; 0 = constant.", group="advanced"
     )
     lr_decay: str = control(
         "none", choices=("none", "linear"), help="linear: the learning rate falls to 0 over the run.", group="advanced"
     )
+    class_weights: str = control(
+        "none", choices=("none", "balanced"), group="advanced",
+        help="balanced: classes count alike in the loss of every method and of the untreated model, so that more of a "
+        "rare class is found; groups stay as they are. For classes, not for a number as target.",
+    )  # fmt: skip
     augment: str = control(
-        "none",
-        choices=("none", "horizontal_flip"),
+        "none", choices=("none", "horizontal_flip"), group="advanced",
         help="horizontal_flip: in training every picture is turned left to right or not, by chance, so that a network "
         "learns fewer of them by heart. For faces; a digit would be another sign. Without effect on tables.",
-        group="advanced",
-    )
+    )  # fmt: skip
     precision: str = control(
         "float32",
         choices=("float32", "bfloat16", "auto"),

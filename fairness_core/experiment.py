@@ -23,6 +23,7 @@ from fairness_core.methods import METHODS, InProcessing, Latent, PostHoc, PrePro
 from fairness_core.models import MODELS
 from fairness_core.once import Once
 from fairness_core.pace import phase_ends
+from fairness_core.preparation import class_weights
 from fairness_core.training import Events, Job, Training, later, train
 
 STACK_SIZE = 24  # replicas trained as one; more would no longer fit the processor's cache
@@ -163,9 +164,11 @@ def check_task(method: str, data: Dataset) -> None:
 
 
 def prepared(configs: Sequence[RunConfig], data: Sequence[Dataset]) -> list[Dataset]:
-    """The data with each configuration's training rows as its method or its `prepare` setting makes them; made once
-    for configurations that agree, so that those still share their rows. UserError when both are asked for."""
+    """The data with each configuration's training rows as its method or its `prepare` setting makes them, then weighted
+    as its `class_weights` say; made once for configurations that agree, so that those still share their rows. UserError
+    when both of the first are asked for, or when there are no classes to weigh."""
     made: dict[tuple[int, str, str, int], Dataset] = {}
+    balanced: dict[int, Dataset] = {}
     out = []
     for config, loaded in zip(configs, data, strict=True):
         text = str(config.training.get("prepare", "none"))
@@ -183,6 +186,12 @@ def prepared(configs: Sequence[RunConfig], data: Sequence[Dataset]) -> list[Data
             if key not in made:
                 made[key] = replace(loaded, train=method.prepare(loaded, config.seed))
             loaded = made[key]
+        if config.training.get("class_weights", "none") == "balanced" and not isinstance(method, PostHoc):
+            if loaded.task == "regression":
+                raise UserError("class_weights = balanced needs classes, and the target is a number; set it to none.")
+            if id(loaded) not in balanced:
+                balanced[id(loaded)] = replace(loaded, train=replace(loaded.train, w=class_weights(loaded.train)))
+            loaded = balanced[id(loaded)]
         out.append(loaded)
     return out
 

@@ -16,7 +16,7 @@ from fairness_core.config import UserError
 from fairness_core.datasets import Dataset, Split
 
 Array = NDArray[np.float64]
-MODES = ("kamiran_calders", "class_conditional", "group_balanced", "class_balanced")
+MODES = ("kamiran_calders", "class_conditional", "group_balanced")
 INAPPLICABLE = "Not applicable:"  # how the sentence of NotApplicable begins
 HEAVIEST = 20.0  # a row counts at most so many times
 
@@ -97,8 +97,7 @@ def weights(N: NDArray[np.int64], mode: str = MODES[0], temperature: float = 1.0
 
     "kamiran_calders" (Knowledge and Information Systems 2012): N_t N_s / (N N[t, s]), class and group independent and
     both marginals kept. "class_conditional": N_t / (K N[t, s]), groups balanced inside each class. "group_balanced":
-    N / (T K N[t, s]), all cells equal. "class_balanced": N / (T N_t), classes equal, shares of groups inside each class
-    kept. temperature γ: weights to the power γ (0: all alike), rescaled to mean 1.
+    N / (T K N[t, s]), all cells equal. temperature γ: weights to the power γ (0: all alike), rescaled to mean 1.
     """
     n_classes, n_groups = N.shape
     n = N.sum()
@@ -109,12 +108,25 @@ def weights(N: NDArray[np.int64], mode: str = MODES[0], temperature: float = 1.0
         full = by_class / (n_groups * N)
     elif mode == "group_balanced":
         full = n / (n_classes * n_groups * N)
-    elif mode == "class_balanced":
-        full = np.broadcast_to(n / (n_classes * by_class), N.shape)
     else:
         raise UserError(f"There is no way of reweighing {mode!r}; choose one of {', '.join(MODES)}.")
     softened = full**temperature
     return np.asarray(np.minimum(softened * n / (softened * N).sum(), heaviest))
+
+
+def class_weights(split: Split) -> NDArray[np.float32]:
+    """What every row counts so that the classes that occur count alike, as y: (n,), or (n, A) of several targets. Rows
+    that had weights keep their shares of their class; no class counts more than HEAVIEST times what it did."""
+    y = split.y.reshape(len(split), -1)
+    given = np.ones(len(split)) if split.w is None else split.w
+    before = np.broadcast_to(given.reshape(len(split), -1), y.shape).astype(np.float64)
+    w = np.empty_like(before)
+    for a, own in enumerate(y.T):
+        mass = np.bincount(own, before[:, a])
+        known = mass > 0
+        factors = mass.sum() / (known.sum() * np.where(known, mass, 1.0))
+        w[:, a] = before[:, a] * np.minimum(factors, HEAVIEST)[own]
+    return w.reshape(split.y.shape).astype(np.float32)
 
 
 def row_weights(split: Split, table: Array) -> NDArray[np.float32]:

@@ -25,8 +25,8 @@ from fairness_core.batches import (
     Scale,
     horizontally_flipped,
     minibatches,
-    row_losses,
     side_by_side,
+    task_loss,
     weights,
 )
 from fairness_core.config import SELECTIONS, Budget, Event, Exhibit
@@ -36,6 +36,7 @@ from fairness_core.keeping import Guard, Kept
 from fairness_core.once import Once
 from fairness_core.optimizer import Adam
 from fairness_core.pace import evaluation_steps, learning_rate, phase_ends
+from fairness_core.preparation import class_weights
 from fairness_core.stack import Stack
 
 LIVE_ROWS, LIVE_PICTURES = 1000, 500  # of the validation split; fewer pictures, so that they are looked at more often
@@ -374,13 +375,15 @@ def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:
 
 
 class Best:
-    """Keeps each replica's weights at its lowest loss on the whole validation split."""
+    """Keeps each replica's weights at its lowest loss on the whole validation split, weighted as in training."""
 
     def __init__(self, job: Job, steps: int) -> None:
         self._job, self._kept = job, Kept(job.learner.model.net)
-        self._rows, self._every = job.rows("validation"), max(1, steps // SELECTIONS)
+        self._rows, self._every, self._steps = job.rows("validation"), max(1, steps // SELECTIONS), steps
+        if job.budget.class_weights == "balanced":
+            own = [class_weights(data.validation) for data in job.data[: len(self._rows)]]
+            self._rows = [replace(rows, w=weights(w, job.dtype)) for rows, w in zip(self._rows, own, strict=True)]
         self._lowest = torch.full((len(job.networks),), torch.inf, dtype=job.dtype)
-        self._steps = steps
 
     def look(self, step: int) -> None:
         if step % self._every and step < self._steps:
@@ -388,7 +391,7 @@ class Best:
         net, total = self._job.learner.model.net, torch.zeros_like(self._lowest)
         with evaluating(net):
             for batch in in_parts(self._job, self._rows):
-                total += row_losses(net(batch.x), batch.y).sum(1)
+                total += task_loss(net(batch.x), batch) * batch.mass
         better = total < self._lowest
         self._lowest = torch.where(better, total, self._lowest)
         self._kept.keep(better)

@@ -20,7 +20,7 @@ from pages import curves, errors_by_bin, explorer, gaps
 
 
 def untreated(catalogue: dict[str, Any], config: RunConfig) -> RunConfig:
-    """The run with the same data, network, training and seed but no debiaser and no balancing of rows."""
+    """The run with the same data, network, training and seed but no debiaser and no balancing of groups."""
     return resolve(
         catalogue,
         dataset=config.dataset,

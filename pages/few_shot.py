@@ -143,7 +143,7 @@ def trial(catalogue: Mapping[str, Any], run: Run) -> RunConfig:
     """AEDA on the paper's few-shot digits, with the network and the seed of `run`."""
     own = run.config
     few_rows = int(run.info.get("n_train", SMALL)) < SMALL
-    training: dict[str, Option] = {**own.training, "max_steps": 0, "prepare": "none"}
+    training: dict[str, Option] = {**own.training, "max_steps": 0, "prepare": "none", "class_weights": "none"}
     if few_rows:
         training["epochs"] = max(int(training["epochs"]), EPOCHS)
     return resolve(

@@ -56,7 +56,8 @@ def experiments(catalogue: dict[str, Any], config: RunConfig) -> dict[str, RunCo
         kind: resolve(
             catalogue, dataset=config.dataset, method=METHOD, model=config.model, seed=config.seed,
             dataset_options=config.dataset_options, model_options=config.model_options,
-            training={**config.training, "select": "last", "prepare": "none"}, method_options={**attack, "kind": kind},
+            training={**config.training, "select": "last", "prepare": "none", "class_weights": "none"},
+            method_options={**attack, "kind": kind},
         )
         for kind in SWITCHES
     }  # fmt: skip

@@ -35,8 +35,7 @@ class Reweighing(PreProcessing):
         preparation.MODES[0],
         choices=preparation.MODES,
         help="kamiran_calders: class and group become independent, shares of both are kept; class_conditional: groups "
-        "count alike inside each class; group_balanced: all cells of class and group count alike; class_balanced: "
-        "classes count alike and groups stay as they are, which is no debiasing but finds more of a rare class.",
+        "count alike inside each class; group_balanced: all cells of class and group count alike.",
     )
     heaviest: float = control(
         preparation.HEAVIEST, 1.0, 1000.0, help="No row counts more than this many times.", group="advanced"

@@ -70,6 +70,15 @@ def test_the_untreated_models_are_trained_first(open_page, store):
     assert {run.config.method for run in store.claim(os.getpid())} == {"erm"}
 
 
+def test_the_untreated_models_are_not_balanced_by_group_but_classes_count_as_in_the_sweep(catalogue):
+    training = {"class_weights": "balanced", "prepare": "reweighing"}
+    plan = choices.plan(
+        catalogue, dataset="adult", method="adversarial", values=[1], seeds=2, options={"training": training}
+    )
+    assert [c.training["prepare"] for c in (*plan.runs, *plan.anchors)] == ["reweighing"] * 2 + ["none"] * 2
+    assert {c.training["class_weights"] for c in (*plan.runs, *plan.anchors)} == {"balanced"}
+
+
 def test_a_second_visit_trains_nothing_again(open_page, store, sweep_id):
     before = len(store.runs(limit=1000))
     at = open_page("frontier.py")

@@ -69,7 +69,7 @@ def test_before_there_is_a_button_that_trains_the_three_beside_this_run(open_pag
             assert config.method_options[name] == robust.method_options[name]
         for name in ("dataset", "dataset_options", "model", "model_options", "seed", "data_hash"):
             assert getattr(config, name) == getattr(robust, name)
-        assert config.training == {**robust.training, "select": "last", "prepare": "none"}
+        assert config.training == {**robust.training, "select": "last", "prepare": "none", "class_weights": "none"}
 
 
 def test_while_they_train_it_says_how_far_they_are_and_can_stop_them(open_page, store, robust, three):
