@@ -219,8 +219,8 @@ class Budget:
     )
     class_weights: str = control(
         "none", choices=("none", "balanced"), group="advanced",
-        help="balanced: classes count alike in the loss of every method and of the untreated model, so that more of a "
-        "rare class is found; groups stay as they are. For classes, not for a number as target.",
+        help="balanced: classes count alike in the loss that models train with, untreated ones as well, so that more "
+        "of a rare class is found; groups stay as they are. For classes, not for a number as target.",
     )  # fmt: skip
     augment: str = control(
         "none", choices=("none", "horizontal_flip"), group="advanced",

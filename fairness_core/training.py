@@ -375,7 +375,7 @@ def final_events(job: Job, stage: str, steps: int, guard: Guard) -> Events:
 
 
 class Best:
-    """Keeps each replica's weights at its lowest loss on the whole validation split, weighted as in training."""
+    """Keeps each replica's weights at its lowest loss on the whole validation split; classes count as in training."""
 
     def __init__(self, job: Job, steps: int) -> None:
         self._job, self._kept = job, Kept(job.learner.model.net)

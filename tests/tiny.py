@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+from torch import nn
+
+from fairness_core import experiment
+from fairness_core.config import Budget, RunConfig, complete, controls_of
 from fairness_core.datasets import Dataset, Split
+from fairness_core.generators import ran
+from fairness_core.methods import METHODS
+
+SHORT = Budget(epochs=2, batch_size=64)
 
 
 def tiny_dataset(
@@ -35,3 +46,17 @@ def tiny_dataset(
         tuple(f"x{i}" for i in range(6)),
         "binary" if classes == 2 else "multiclass",
     )
+
+
+def config(method: str, seed: int = 0, prepare: str = "none", budget: Budget = SHORT, **options: Any) -> RunConfig:
+    """A run on whatever `experiment.load` returns, with a small network."""
+    training = {**dataclasses.asdict(budget), "prepare": prepare}
+    given = complete(controls_of(METHODS[method]), options, method)
+    return RunConfig("tiny", {}, "mlp", {"hidden": "8-8"}, method, given, training, seed)
+
+
+def run(configs: Sequence[RunConfig], **how: Any) -> tuple[list[nn.Module], list[np.ndarray]]:
+    """The networks that configurations become, and their confusion tensors on test."""
+    modules, told = ran(experiment.fit(configs, live=False, **how))
+    found = {i: event.confusion for events in told for i, event in events if event.stage == "test"}
+    return modules, [found[i] for i in range(len(configs))]

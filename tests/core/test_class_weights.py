@@ -1,22 +1,23 @@
 """Classes that count alike in the loss: weights, their effect on a rare class, and what they leave alone."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.utils.class_weight import compute_sample_weight
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-from fairness_core import catalogue, experiment
+from fairness_core import catalogue, experiment, training
 from fairness_core.batches import Batch
-from fairness_core.config import Budget, RunConfig, UserError, complete, controls_of
+from fairness_core.config import Budget, UserError
 from fairness_core.datasets import Dataset, Split
-from fairness_core.generators import ran
-from fairness_core.methods import METHODS
 from fairness_core.preparation import HEAVIEST, class_weights
 from tests import synthetic_regression
-from tests.tiny import tiny_dataset
+from tests.tiny import config, run, tiny_dataset
+
+PLAIN = Budget(epochs=4, batch_size=64)
+BALANCED = dataclasses.replace(PLAIN, class_weights="balanced")
 
 
 def rare(n: int = 3000) -> Dataset:
@@ -30,24 +31,11 @@ def rare(n: int = 3000) -> Dataset:
     return dataclasses.replace(data, train=thinned(data.train), validation=thinned(data.validation))
 
 
-def config(method: str = "erm", seed: int = 0, weights: str = "balanced", budget: Budget | None = None, **options: Any):
-    budget = budget or Budget(epochs=4, batch_size=64)
-    training = {**dataclasses.asdict(budget), "class_weights": weights}
-    given = complete(controls_of(METHODS[method]), options, method)
-    return RunConfig("tiny", {}, "mlp", {"hidden": "8-8"}, method, given, training, seed)
-
-
 @pytest.fixture
 def data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     made = rare()
     monkeypatch.setattr(experiment, "load", lambda *_: made)
     return made
-
-
-def run(configs: list[RunConfig], **how: Any) -> tuple[list[torch.nn.Module], list[np.ndarray]]:
-    modules, told = ran(experiment.fit(configs, live=False, **how))
-    found = {i: event.confusion for events in told for i, event in events if event.stage == "test"}
-    return modules, [found[i] for i in range(len(configs))]
 
 
 def rows(y: np.ndarray, w: np.ndarray | None = None) -> Split:
@@ -77,15 +65,15 @@ def test_rows_keep_their_shares_of_a_class_and_no_class_counts_more_than_so_many
 def test_more_of_a_rare_class_is_found(data: Dataset) -> None:
     seeds = range(3)
     found = {}
-    for weights in ("none", "balanced"):
-        _, tested = run([config(seed=seed, weights=weights) for seed in seeds])
-        found[weights] = np.mean([C.sum(0)[1, 1] / C.sum(0)[1].sum() for C in tested])
-    assert found["balanced"] > found["none"] + 0.15
+    for budget in (PLAIN, BALANCED):
+        _, tested = run([config("erm", seed, budget=budget) for seed in seeds])
+        found[budget] = np.mean([C.sum(0)[1, 1] / C.sum(0)[1].sum() for C in tested])
+    assert found[BALANCED] > found[PLAIN] + 0.15
 
 
 @pytest.mark.parametrize("method", ["adversarial", "aeda"])
 def test_a_sweep_equals_its_single_runs_in_float64(data: Dataset, method: str) -> None:
-    swept = [config(method, seed, lam=lam) for seed in range(2) for lam in (0.5, 1.0)]
+    swept = [config(method, seed, budget=BALANCED, lam=lam) for seed in range(2) for lam in (0.5, 1.0)]
     together, _ = run(swept, dtype=torch.float64)
     for one, module in zip(swept, together, strict=True):
         ((alone,), _) = run([one], dtype=torch.float64)
@@ -93,33 +81,39 @@ def test_a_sweep_equals_its_single_runs_in_float64(data: Dataset, method: str) -
 
 
 def test_rows_are_sampled_first_and_all_seeds_share_what_nothing_was_drawn_for(data: Dataset) -> None:
-    sampled, *shared = experiment.prepared([config("undersampling"), config(), config(seed=1)], [data] * 3)
+    asked = [config("undersampling", budget=BALANCED), *(config("erm", seed, budget=BALANCED) for seed in range(2))]
+    sampled, *shared = experiment.prepared(asked, [data] * 3)
     for made in (sampled, *shared):
         w = made.train.w
         assert w is not None
         assert w[made.train.y == 0].sum() == pytest.approx(w[made.train.y == 1].sum(), rel=1e-5)
     assert shared[0] is shared[1]
     assert data.train.w is None
-    (plain,) = experiment.prepared([config(weights="none")], [data])
+    (plain,) = experiment.prepared([config("erm")], [data])
     assert plain is data
 
 
 def test_what_treats_a_trained_model_leaves_its_rows_alone(data: Dataset) -> None:
-    (made,) = experiment.prepared([config("reject_option")], [data])
+    (made,) = experiment.prepared([config("reject_option", budget=BALANCED)], [data])
     assert made is data
 
 
-def test_the_kept_weights_have_the_lowest_weighted_loss_on_validation(data: Dataset) -> None:
-    wild = {"epochs": 30, "batch_size": 64, "lr": 0.05}  # overfits
-    y = torch.as_tensor(data.validation.y)
+def test_the_kept_weights_have_the_lowest_weighted_loss_on_validation(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wild = dataclasses.replace(BALANCED, epochs=30, lr=0.05)  # overfits
+    y, x = torch.as_tensor(data.validation.y).float(), torch.as_tensor(data.validation.x)
     w = torch.as_tensor(class_weights(data.validation))
-    losses = []
-    for select in ("last", "validation_loss"):
-        ((network,), _) = run([config(budget=Budget(**wild, select=select))])
+
+    def weighted_loss(budget: Budget) -> float:
+        ((network,), _) = run([config("erm", budget=budget)])
         with torch.no_grad():
-            logits = network.eval()(torch.as_tensor(data.validation.x)).squeeze(1)
-        losses.append(torch.nn.functional.binary_cross_entropy_with_logits(logits, y.float(), weight=w))
-    assert losses[1] < losses[0]
+            return float(binary_cross_entropy_with_logits(network.eval()(x).squeeze(1), y, weight=w))
+
+    last, best = (weighted_loss(dataclasses.replace(wild, select=select)) for select in ("last", "validation_loss"))
+    monkeypatch.setattr(training, "class_weights", lambda rows: np.ones(len(rows), np.float32))
+    by_the_plain_loss = weighted_loss(dataclasses.replace(wild, select="validation_loss"))
+    assert best < min(last, by_the_plain_loss)
 
 
 def test_what_a_batch_counts_together() -> None:

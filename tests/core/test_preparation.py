@@ -12,12 +12,11 @@ from aif360.datasets import BinaryLabelDataset
 
 from fairness_core import experiment, metrics, preparation
 from fairness_core.batches import Batch, row_losses, task_loss
-from fairness_core.config import Budget, RunConfig, UserError, complete, controls_of
+from fairness_core.config import Budget, UserError, controls_of
 from fairness_core.datasets import Dataset, Split
-from fairness_core.generators import ran
 from fairness_core.methods import METHODS, PreProcessing
 from fairness_core.preparation import NotApplicable, cell_counts, oversampled, sampled, undersampled, weights
-from tests.tiny import tiny_dataset
+from tests.tiny import config, run, tiny_dataset
 
 N = np.array([[60, 20], [5, 40]])
 PRE = sorted(name for name, method in METHODS.items() if issubclass(method, PreProcessing))
@@ -104,26 +103,12 @@ def test_weighted_loss_is_the_weighted_mean_over_the_batch() -> None:
 
 # ----------------------------------------------------------------------------------------------- through the experiment
 
-SHORT = Budget(epochs=2, batch_size=64)
-
-
-def config(method: str, seed: int = 0, prepare: str = "none", budget: Budget = SHORT, **options: Any) -> RunConfig:
-    training = {**dataclasses.asdict(budget), "prepare": prepare}
-    given = complete(controls_of(METHODS[method]), options, method)
-    return RunConfig("tiny", {}, "mlp", {"hidden": "8-8"}, method, given, training, seed)
-
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     data = tiny_dataset(n=2000)
     monkeypatch.setattr(experiment, "load", lambda *_: data)
     return data
-
-
-def run(configs: list[RunConfig], **how: Any) -> tuple[list[torch.nn.Module], list[np.ndarray]]:
-    modules, told = ran(experiment.fit(configs, live=False, **how))
-    found = {i: event.confusion for events in told for i, event in events if event.stage == "test"}
-    return modules, [found[i] for i in range(len(configs))]
 
 
 def settings(method: str) -> list[dict[str, float]]:

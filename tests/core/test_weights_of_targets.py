@@ -1,7 +1,6 @@
 """Several targets at once, each with its own weights of the rows: counts, loss, stacks, twins, effect on the gap."""
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,17 +8,15 @@ import torch
 
 from fairness_core import experiment, metrics, twins
 from fairness_core.batches import Batch, Rows, Scale, row_losses, task_loss
-from fairness_core.config import Budget, RunConfig, complete, controls_of
+from fairness_core.config import Budget, controls_of
 from fairness_core.datasets import Dataset, Split
-from fairness_core.generators import ran
 from fairness_core.methods import METHODS
 from fairness_core.preparation import NotApplicable, cell_counts
 from fairness_core.twins import Twins
-from tests.tiny import tiny_dataset
+from tests.tiny import config, run, tiny_dataset
 
 TARGETS = ("leaning", "upright")
 WEIGHED = ["undersampling", "reweighing"]
-SHORT = Budget(epochs=2, batch_size=64)
 
 
 def two_targets(n: int = 2000, bias: float = 1.5) -> Dataset:
@@ -36,18 +33,6 @@ def two_targets(n: int = 2000, bias: float = 1.5) -> Dataset:
 def alone(data: Dataset, target: int) -> Dataset:
     train = dataclasses.replace(data.train, y=data.train.y[:, target])
     return dataclasses.replace(data, train=train, task="binary", targets=())
-
-
-def config(method: str, seed: int = 0, prepare: str = "none", budget: Budget = SHORT, **options: Any) -> RunConfig:
-    training = {**dataclasses.asdict(budget), "prepare": prepare}
-    given = complete(controls_of(METHODS[method]), options, method)
-    return RunConfig("tiny", {}, "mlp", {"hidden": "8-8"}, method, given, training, seed)
-
-
-def run(configs: list[RunConfig], **how: Any) -> tuple[list[torch.nn.Module], list[np.ndarray]]:
-    modules, told = ran(experiment.fit(configs, live=False, **how))
-    found = {i: event.confusion for events in told for i, event in events if event.stage == "test"}
-    return modules, [found[i] for i in range(len(configs))]
 
 
 @pytest.fixture
