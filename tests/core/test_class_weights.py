@@ -116,6 +116,16 @@ def test_the_kept_weights_have_the_lowest_weighted_loss_on_validation(
     assert best < min(last, by_the_plain_loss)
 
 
+@pytest.mark.parametrize("method", ["erm", "undersampling"])  # rows shared by all replicas, and rows of their own
+def test_the_kept_weights_of_a_stack_are_those_of_its_single_runs(data: Dataset, method: str) -> None:
+    budget = dataclasses.replace(BALANCED, select="validation_loss")
+    stacked = [config(method, seed, budget=budget) for seed in range(2)]
+    together, _ = run(stacked, dtype=torch.float64)
+    for one, module in zip(stacked, together, strict=True):
+        ((alone,), _) = run([one], dtype=torch.float64)
+        assert torch.allclose(alone.state_dict()["head.weight"], module.state_dict()["head.weight"], rtol=0, atol=1e-7)
+
+
 def test_what_a_batch_counts_together() -> None:
     x, y = torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64)
     each = torch.tensor([1.0, 2.0, 0.0, 4.0])
