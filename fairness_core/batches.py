@@ -114,14 +114,14 @@ def _picked(part: Tensor, rows: Tensor | slice) -> Tensor:
 
 
 def side_by_side(parts: Sequence[Batch]) -> Batch:
-    """Each replica's own rows: tables features first, images as they are."""
+    """Each replica's own rows: tables features first (in memory they stay row by row), images as they are."""
     x = torch.stack([part.x for part in parts])
     y = torch.stack([part.y[0] if part.y.dim() == 3 else part.y for part in parts])
     s = torch.stack([part.s for part in parts])
     known = [part.w[0] if part.w.dim() == 3 else part.w for part in parts if part.w is not None]
     w = torch.stack(known) if known else None
     rows, flipped = (_stacked([getattr(part, name) for part in parts]) for name in ("rows", "flipped"))
-    return Batch(x.transpose(1, 2).contiguous() if x.dim() == 3 else x, y, s, w, rows, flipped)
+    return Batch(x.transpose(1, 2) if x.dim() == 3 else x, y, s, w, rows, flipped)
 
 
 def _stacked(parts: Sequence[Tensor | None]) -> Tensor | None:

@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fairness_core import devices, fused
-
-WIDE = 256  # rows of a product that make a call of oneDNN worth its while
+from fairness_core import fused
 
 
 class Layer(NamedTuple):
@@ -62,52 +60,56 @@ def chain(x: Tensor, layers: list[Layer], pool: list[Workspace]) -> Tensor:
     if relus == [True, False] and fused.narrow(x, tensors[2]):
         small: Tensor = fused.Narrow.apply(x, *tensors)
         return small
+    known = fused.nonzeros(_rows_first(x), tensors[0])
     if not torch.is_grad_enabled():
-        return _forward(x, tensors[::2], tensors[1::2], relus, None)[-1]
+        return _forward(x, known, tensors[::2], tensors[1::2], relus, None)[-1]
     if x.is_cuda and torch.cuda.is_current_stream_capturing():
         pool = []  # what a GPU records (replay.py) has scratch of its own, which nobody else may take
-    out: Tensor = _Chain.apply(x, Lease(pool), relus, *tensors)
+    out: Tensor = _Chain.apply(x, known, Lease(pool), relus, *tensors)
     return out
 
 
 def dense(x: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
-    """The product alone: weight (R, out, in), x (rows, in) shared or (R, in, rows) own -> (R, out, rows)."""
-    replicas, n_out, n_in = weight.shape
-    if x.dim() == 2:  # one large product for all replicas
-        flat = None if out is None else out.view(replicas * n_out, -1)
-        return _by_rows(weight.reshape(-1, n_in), x, flat).view(replicas, n_out, -1)
-    if n_in == 1:
-        return torch.mul(weight, x, out=out)
-    return torch.bmm(weight, x, out=out)
+    """The product alone: weight (R, out, in), x (rows, in) shared or (R, rows, in) own -> (R, rows, out)."""
+    if weight.shape[2] == 1:
+        return torch.mul(x, weight.transpose(1, 2), out=out)
+    return torch.bmm(_own(x, weight), weight.transpose(1, 2), out=out)
 
 
-def _by_rows(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-    """Rows a (m, k) times rows b (n, k) -> (m, n), by MKL in `out` or, where oneDNN is the faster one, by that in a new
-    tensor, without autograd: gradients are written out here anyway."""
-    if len(a) >= WIDE and a.dtype == torch.float32 and a.device.type == "cpu" and devices.mkl_idles():
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
-        return product
-    return torch.mm(a, b.t(), out=out)
+def _own(x: Tensor, weight: Tensor) -> Tensor:
+    """Rows (R, rows, in), be they shared or not."""
+    return x.expand(len(weight), -1, -1) if x.dim() == 2 else x
+
+
+def _rows_first(x: Tensor) -> Tensor:
+    """What comes in, or the other way round goes out, in the form of hidden activations, (R, rows, width)."""
+    return x if x.dim() == 2 else x.transpose(1, 2)
 
 
 def _forward(
-    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], relus: list[bool], workspace: Workspace | None
+    x: Tensor,
+    known: fused.NonZeros | None,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    relus: list[bool],
+    workspace: Workspace | None,
 ) -> list[Tensor]:
-    """What every layer hands to the next, and the result, which outlives the workspace."""
-    given, last = [x], len(weights) - 1
+    """What every hidden layer hands to the next, (R, rows, width), and the result, (R, out, rows), which outlives the
+    workspace."""
+    h, last = _rows_first(x), len(weights) - 1
+    hidden: list[Tensor] = []
     for i, (weight, bias, relu) in enumerate(zip(weights, biases, relus, strict=True)):
-        if i == last and _has_head(weights, relus):
-            return [*given, fused.head(given[-1], biases[i - 1], weight, bias)]
-        out = None
-        if workspace and i < last:
-            out = workspace.tensor(("h", i), (*weight.shape[:2], x.shape[0] if x.dim() == 2 else x.shape[2]), x)
-        h = dense(given[-1], weight, out)
+        if i == last and i and _has_head(weights, relus):
+            return [*hidden, fused.head(h, biases[i - 1], weight, bias)]
+        shape = (len(weight), h.shape[-2], weight.shape[1])
+        out = workspace.tensor(("h", i), shape, x) if workspace and i < last else x.new_empty(shape)
+        h = known.product(weight, out) if known and i == 0 else dense(h, weight, out)
         if not relu:
-            h += bias.unsqueeze(2)
+            h += bias.unsqueeze(1)
         elif i < last - 1 or not _has_head(weights, relus):  # a head does it while it reads
             fused.add_relu_(h, bias)
-        given.append(h)
-    return given
+        hidden.append(h)
+    return [*hidden[:-1], _rows_first(h)]
 
 
 def _has_head(weights: Sequence[Tensor], relus: list[bool]) -> bool:
@@ -117,40 +119,43 @@ def _has_head(weights: Sequence[Tensor], relus: list[bool]) -> bool:
 
 class _Chain(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, lease: Lease, relus: list[bool], *tensors: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, known: fused.NonZeros | None, lease: Lease, relus: list[bool], *tensors: Tensor
+    ) -> Tensor:
         weights, biases = tensors[::2], tensors[1::2]
-        given = _forward(x, weights, biases, relus, lease.workspace)
-        ctx.save_for_backward(x, given[-1], *weights)
-        ctx.hidden, ctx.lease, ctx.relus = given[1:-1], lease, relus
-        return given[-1]
+        *hidden, out = _forward(x, known, weights, biases, relus, lease.workspace)
+        ctx.save_for_backward(x, out, *weights)
+        ctx.hidden, ctx.known, ctx.lease, ctx.relus = hidden, known, lease, relus
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         x, out, *weights = ctx.saved_tensors
-        inputs: list[Tensor] = [x, *ctx.hidden]
+        inputs: list[Tensor] = [_rows_first(x), *ctx.hidden]
         grads: list[Tensor | None] = [None] * (2 * len(weights))
-        top, g = len(weights) - 1, grad.contiguous()
+        top = len(weights) - 1
         if _has_head(weights, ctx.relus):
-            below = _scratch(ctx, top - 1, inputs[top])
-            grads[-3:] = fused.head_backward(g, inputs[top], weights[top], below)
-            top, g = top - 1, below
+            g = _scratch(ctx, top - 1, inputs[top])
+            grads[-3:] = fused.head_backward(grad.contiguous(), inputs[top], weights[top], g)
+            top -= 1
         elif ctx.relus[top]:
-            g = g.clone()
-            grads[-1] = fused.relu_backward_(g, out)
+            g = _rows_first(grad).clone(memory_format=torch.contiguous_format)
+            grads[-1] = fused.relu_backward_(g, _rows_first(out))
         else:
-            grads[-1] = g.sum(2)
+            g = _rows_first(grad).contiguous()
+            grads[-1] = g.sum(1)
         for i in reversed(range(top + 1)):
-            if ctx.needs_input_grad[3 + 2 * i]:
-                grads[2 * i] = _weight_gradient(g, inputs[i])
+            if ctx.needs_input_grad[4 + 2 * i]:
+                grads[2 * i] = _weight_gradient(g, inputs[i], weights[i], ctx.known if i == 0 else None)
             if i > 0:
                 g = _input_gradient(g, weights[i], _scratch(ctx, i - 1, inputs[i]))
-                grads[2 * i - 1] = fused.relu_backward_(g, inputs[i]) if ctx.relus[i - 1] else g.sum(2)
+                grads[2 * i - 1] = fused.relu_backward_(g, inputs[i]) if ctx.relus[i - 1] else g.sum(1)
         grad_x = None
         if ctx.needs_input_grad[0]:
             grad_x = _input_gradient(g, weights[0], None)
-            grad_x = grad_x.sum(0).t() if x.dim() == 2 else grad_x
-        return grad_x, None, None, *grads
+            grad_x = grad_x.sum(0) if x.dim() == 2 else _rows_first(grad_x)
+        return grad_x, None, None, None, *grads
 
 
 def _scratch(ctx: Any, i: int, like: Tensor) -> Tensor:
@@ -158,15 +163,13 @@ def _scratch(ctx: Any, i: int, like: Tensor) -> Tensor:
     return out
 
 
-def _weight_gradient(g: Tensor, x: Tensor) -> Tensor:
-    """g (R, out, rows) -> (R, out, in)."""
-    if x.dim() == 2:
-        return _by_rows(g.reshape(-1, x.shape[0]), x.t()).view(*g.shape[:2], -1)
-    return torch.bmm(g, x.transpose(1, 2))
+def _weight_gradient(g: Tensor, x: Tensor, weight: Tensor, known: fused.NonZeros | None) -> Tensor:
+    """g (R, rows, out), what came in -> (R, out, in)."""
+    return known.weight_gradient(g, weight) if known else torch.bmm(g.transpose(1, 2), _own(x, weight))
 
 
 def _input_gradient(g: Tensor, weight: Tensor, out: Tensor | None) -> Tensor:
-    """g (R, out, rows), weight (R, out, in) -> (R, in, rows)."""
+    """g (R, rows, out), weight (R, out, in) -> (R, rows, in)."""
     if weight.shape[1] == 1:
-        return torch.mul(weight.transpose(1, 2), g, out=out)
-    return torch.bmm(weight.transpose(1, 2), g, out=out)
+        return torch.mul(g, weight, out=out)
+    return torch.bmm(g, weight, out=out)

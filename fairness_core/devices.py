@@ -7,7 +7,6 @@ batches and masks of a seed are the same everywhere.
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Generator
 from typing import TypeVar
@@ -58,16 +57,6 @@ def bits(precision: str) -> int:
     """How many bits each number has that passes through a network of pictures where this process trains; networks of
     tables always compute in 32."""
     return 16 if in_16_bits(precision, here()) else 32
-
-
-@functools.cache
-def mkl_idles() -> bool:
-    """Does MKL, by which PyTorch multiplies matrices, leave half of this processor idle? On AMD's it takes AVX2 where
-    there is AVX-512, which oneDNN uses."""
-    known = torch.cpu.get_capabilities()
-    amd = str(known.get("cpu_name", "")).startswith("AMD")
-    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return amd and bool(known.get("avx512_f")) and bool(there)
 
 
 def making_on(device: torch.device, training: Generator[Y, None, R]) -> Generator[Y, None, R]:

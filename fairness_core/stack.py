@@ -1,9 +1,9 @@
 """R networks of one architecture as one: their weights carry a leading replica dimension and train in one pass.
 
 Replicas never touch each other, so the gradient of the *sum* of their losses holds each replica's own gradient, Adam
-(element by element) steps each on its own, and a stack of one is an ordinary network. Activations are kept feature
-first, (R, width, rows): then every dense layer and its gradient is one contiguous (batched) matrix product. Networks
-whose features are more than dense layers (convolutions) run one after the other: each fills the processor by itself.
+(element by element) steps each on its own, and a stack of one is an ordinary network. Every dense layer and its
+gradient is one batched matrix product (dense.py). Networks whose features are more than dense layers (convolutions) run
+one after the other: each fills the processor by itself.
 """
 
 from __future__ import annotations

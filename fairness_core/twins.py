@@ -69,13 +69,13 @@ class Keeper:
         place = (each, rows[:, at], slot.expand(replicas, -1))
         y = source.y if self._classes is None else self._classes[place]
         if keep and len(columns) and bool(self._made[place].all()):
-            x = _as_own(self._stored[place], source.x)
+            x = _by_row(self._stored[place].to(source.x.dtype))
         else:
             x = make(source, y, aim)
             if keep:
                 self._stored[place] = _by_row(x).to(self._kind)
                 self._made[place] = True
-                x = _as_own(self._stored[place], source.x)  # as it will be read back
+                x = _by_row(self._stored[place].to(source.x.dtype))  # as it will be read back
         w = source.w
         if not bool(present.all()):
             there = present.to(x.dtype)
@@ -160,12 +160,5 @@ def _weights(batch: Batch, like: Tensor | None, replicas: int) -> Tensor:
 
 
 def _by_row(x: Tensor) -> Tensor:
-    """Own rows as (R, rows, ...)."""
+    """Own rows as (R, rows, ...), or the other way round."""
     return x.transpose(1, 2) if x.dim() == 3 else x
-
-
-def _as_own(x: Tensor, like: Tensor) -> Tensor:
-    x = x.to(like.dtype)
-    if x.dim() == 3:
-        return x.transpose(1, 2).contiguous()
-    return x

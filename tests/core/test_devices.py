@@ -203,16 +203,6 @@ def test_16_bits_where_the_device_has_units_for_them_or_where_asked(monkeypatch:
         assert devices.in_16_bits("auto", GPU) is has
 
 
-def test_mkl_leaves_units_idle_on_amds_processors_that_have_wide_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    cases = {("AMD EPYC", True): True, ("AMD EPYC", False): False, ("Intel(R) Xeon(R)", True): False}
-    for (name, wide), idles in cases.items():
-        monkeypatch.setattr(torch.cpu, "get_capabilities", {"cpu_name": name, "avx512_f": wide}.copy)
-        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-        assert devices.mkl_idles.__wrapped__() is idles
-    monkeypatch.setattr(torch.cpu, "get_capabilities", {"architecture": "arm64"}.copy)
-    assert devices.mkl_idles.__wrapped__() is False
-
-
 def test_a_gpu_that_is_not_there_is_told_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fairness_core import fused, kernels
-from fairness_core.dense import Layer, chain
+from fairness_core.dense import Layer, Workspace, chain
 
 FLOATS = [(torch.float64, 1e-12), (torch.float32, 1e-5)]
 
@@ -39,8 +39,8 @@ def same(found: list[tuple[Tensor, ...]], tolerance: float) -> bool:
 @pytest.mark.parametrize(("dtype", "tolerance"), FLOATS)
 def test_hidden_layers(dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch) -> None:
     def run() -> tuple[Tensor, ...]:
-        h = fused.add_relu_(numbers(2, 5, 33, dtype=dtype), numbers(2, 5, dtype=dtype))
-        g = numbers(2, 5, 33, dtype=dtype)
+        h = fused.add_relu_(numbers(2, 33, 5, dtype=dtype), numbers(2, 5, dtype=dtype))
+        g = numbers(2, 33, 5, dtype=dtype)
         g_bias = fused.relu_backward_(g, h)
         return h, g, g_bias
 
@@ -55,7 +55,7 @@ def test_hidden_layers(dtype: torch.dtype, tolerance: float, monkeypatch: pytest
 @pytest.mark.parametrize(("dtype", "tolerance"), FLOATS)
 def test_heads(dtype: torch.dtype, tolerance: float, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def run() -> tuple[Tensor, ...]:
-        h, weight = numbers(2, 5, 33, dtype=dtype), numbers(2, few, 5, dtype=dtype)
+        h, weight = numbers(2, 33, 5, dtype=dtype), numbers(2, few, 5, dtype=dtype)
         answer = fused.head(h, numbers(2, 5, dtype=dtype), weight, numbers(2, few, dtype=dtype))
         below = torch.empty_like(h)
         return answer, h, below, *fused.head_backward(numbers(2, few, 33, dtype=dtype), h, weight, below)
@@ -83,6 +83,85 @@ def test_whole_chains(sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -
 
     assert same(both_ways(monkeypatch, run), 1e-4)
     assert same(both_ways(monkeypatch, lambda: run(last_relu=True)), 1e-4)
+
+
+def one_hot(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Rows (..., rows, in) of a number and two one-hot columns; the first row is all zeros."""
+    n_hot = (shape[-1] - 1) // 2
+    x = torch.cat([numbers(*shape[:-1], 1, dtype=dtype), torch.zeros(*shape[:-1], shape[-1] - 1, dtype=dtype)], -1)
+    for first in (1, 1 + n_hot):
+        x.scatter_(-1, first + torch.randint(n_hot, (*shape[:-1], 1)), 1.0)
+    x[..., 0, :] = 0.0
+    return x
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), FLOATS)
+def test_rows_of_mostly_zeros(dtype: torch.dtype, tolerance: float, own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Going through what is not zero gives the product and all gradients of a network; twice, as the second time finds
+    its scratch used."""
+    torch.manual_seed(0)
+    sizes, replicas = (31, 100, 6, 1), 3
+    leaves = [numbers(replicas, b, *a, dtype=dtype).requires_grad_() for i, b in pairwise(sizes) for a in ((i,), ())]
+    layers = [Layer(*leaves[2 * i : 2 * i + 2], relu=i < 2) for i in range(3)]
+    found: list[list[Tensor]] = []
+    for sparse in (True, False):
+        torch.manual_seed(1)
+        with monkeypatch.context() as patch:
+            if not sparse:
+                patch.setattr(fused, "nonzeros", lambda x, weight: None)
+            pool: list[Workspace] = []
+            results: list[Tensor] = []
+            for _ in range(2):
+                x = one_hot(*([replicas] if own else []), 41, sizes[0], dtype=dtype).requires_grad_()
+                assert (fused.nonzeros(x, leaves[0]) is not None) == sparse
+                out = chain(x.transpose(1, 2) if own else x, layers, pool)
+                along = (out * numbers(*out.shape, dtype=dtype)).sum()
+                results += [out, *torch.autograd.grad(along, [x, *leaves])]
+                with torch.no_grad():
+                    assert torch.equal(out, chain(x.transpose(1, 2) if own else x, layers, pool))
+            found.append(results)
+    for a, b in zip(*found, strict=True):
+        assert torch.allclose(a, b, rtol=tolerance * 10, atol=tolerance * float(b.detach().abs().max()))
+
+
+def test_what_is_not_zero_is_found_by_row_and_by_column() -> None:
+    torch.manual_seed(0)
+    x, weight = one_hot(2, 17, 31, dtype=torch.float32), torch.zeros(2, 128, 31)
+    x[1, 4, 7] = torch.nan  # is no zero
+    known = fused.nonzeros(x, weight)
+    assert known is not None
+    for part, wanted in enumerate(x.numpy()):
+        for matrix, (starts, places, values) in ((wanted, known.by_row), (wanted.T, known.by_column)):
+            rebuilt = np.zeros_like(matrix)
+            for n in range(len(matrix)):
+                own = slice(starts[part, n], starts[part, n + 1])
+                assert (np.diff(places[own]) > 0).all()
+                rebuilt[n, places[own]] = values[own]
+            np.testing.assert_array_equal(rebuilt, matrix)
+
+
+@pytest.mark.parametrize(("kind", "outputs"), [("dense", 512), ("narrow", 512), ("few outputs", 64), ("16 bits", 512)])
+def test_matrix_products_stay_where_they_are_faster(kind: str, outputs: int) -> None:
+    torch.manual_seed(0)
+    x = numbers(40, 32) if kind == "dense" else one_hot(40, 32, dtype=torch.float64)
+    x = x[:, :3] if kind == "narrow" else x.to(torch.bfloat16) if kind == "16 bits" else x
+    assert fused.nonzeros(x, torch.zeros(1, outputs, x.shape[1], dtype=x.dtype)) is None
+
+
+@pytest.mark.parametrize("asked", ["x", "weights"])
+def test_narrow_networks_give_the_gradients_that_are_asked_for(asked: str) -> None:
+    torch.manual_seed(0)
+    tensors = [numbers(*shape) for shape in ((2, 1, 33), (2, 5, 1), (2, 5), (2, 1, 5), (2, 1))]
+
+    def grads(wanted: list[int]) -> list[Tensor]:
+        leaves = [t.clone().requires_grad_(i in wanted) for i, t in enumerate(tensors)]
+        fused.Narrow.apply(*leaves).square().sum().backward()
+        assert all((leaf.grad is None) == (i not in wanted) for i, leaf in enumerate(leaves))
+        return [leaves[i].grad for i in wanted]  # type: ignore[misc]
+
+    wanted = [0] if asked == "x" else [1, 2, 3, 4]
+    assert same([tuple(grads(wanted)), tuple(grads([0, 1, 2, 3, 4])[i] for i in wanted)], 0.0)
 
 
 def test_narrow_networks_pass_finite_differences() -> None:
