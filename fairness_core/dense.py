@@ -60,12 +60,12 @@ def chain(x: Tensor, layers: list[Layer], pool: list[Workspace]) -> Tensor:
     if relus == [True, False] and fused.narrow(x, tensors[2]):
         small: Tensor = fused.Narrow.apply(x, *tensors)
         return small
-    known = fused.nonzeros(_rows_first(x), tensors[0])
+    nonzeros = fused.nonzeros(_rows_first(x), tensors[0])
     if not torch.is_grad_enabled():
-        return _forward(x, known, tensors[::2], tensors[1::2], relus, None)[-1]
+        return _forward(x, nonzeros, tensors[::2], tensors[1::2], relus, None)[-1]
     if x.is_cuda and torch.cuda.is_current_stream_capturing():
         pool = []  # what a GPU records (replay.py) has scratch of its own, which nobody else may take
-    out: Tensor = _Chain.apply(x, known, Lease(pool), relus, *tensors)
+    out: Tensor = _Chain.apply(x, nonzeros, Lease(pool), relus, *tensors)
     return out
 
 
@@ -88,7 +88,7 @@ def _rows_first(x: Tensor) -> Tensor:
 
 def _forward(
     x: Tensor,
-    known: fused.NonZeros | None,
+    nonzeros: fused.NonZeros | None,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
     relus: list[bool],
@@ -103,7 +103,7 @@ def _forward(
             return [*hidden, fused.head(h, biases[i - 1], weight, bias)]
         shape = (len(weight), h.shape[-2], weight.shape[1])
         out = workspace.tensor(("h", i), shape, x) if workspace and i < last else x.new_empty(shape)
-        h = known.product(weight, out) if known and i == 0 else dense(h, weight, out)
+        h = nonzeros.product(weight, out) if nonzeros and i == 0 else dense(h, weight, out)
         if not relu:
             h += bias.unsqueeze(1)
         elif i < last - 1 or not _has_head(weights, relus):  # a head does it while it reads
@@ -120,12 +120,12 @@ def _has_head(weights: Sequence[Tensor], relus: list[bool]) -> bool:
 class _Chain(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, known: fused.NonZeros | None, lease: Lease, relus: list[bool], *tensors: Tensor
+        ctx: Any, x: Tensor, nonzeros: fused.NonZeros | None, lease: Lease, relus: list[bool], *tensors: Tensor
     ) -> Tensor:
         weights, biases = tensors[::2], tensors[1::2]
-        *hidden, out = _forward(x, known, weights, biases, relus, lease.workspace)
+        *hidden, out = _forward(x, nonzeros, weights, biases, relus, lease.workspace)
         ctx.save_for_backward(x, out, *weights)
-        ctx.hidden, ctx.known, ctx.lease, ctx.relus = hidden, known, lease, relus
+        ctx.hidden, ctx.nonzeros, ctx.lease, ctx.relus = hidden, nonzeros, lease, relus
         return out
 
     @staticmethod
@@ -147,7 +147,7 @@ class _Chain(torch.autograd.Function):
             grads[-1] = g.sum(1)
         for i in reversed(range(top + 1)):
             if ctx.needs_input_grad[4 + 2 * i]:
-                grads[2 * i] = _weight_gradient(g, inputs[i], weights[i], ctx.known if i == 0 else None)
+                grads[2 * i] = _weight_gradient(g, inputs[i], weights[i], ctx.nonzeros if i == 0 else None)
             if i > 0:
                 g = _input_gradient(g, weights[i], _scratch(ctx, i - 1, inputs[i]))
                 grads[2 * i - 1] = fused.relu_backward_(g, inputs[i]) if ctx.relus[i - 1] else g.sum(1)
@@ -163,9 +163,9 @@ def _scratch(ctx: Any, i: int, like: Tensor) -> Tensor:
     return out
 
 
-def _weight_gradient(g: Tensor, x: Tensor, weight: Tensor, known: fused.NonZeros | None) -> Tensor:
+def _weight_gradient(g: Tensor, x: Tensor, weight: Tensor, nonzeros: fused.NonZeros | None) -> Tensor:
     """g (R, rows, out), what came in -> (R, out, in)."""
-    return known.weight_gradient(g, weight) if known else torch.bmm(g.transpose(1, 2), _own(x, weight))
+    return nonzeros.weight_gradient(g, weight) if nonzeros else torch.bmm(g.transpose(1, 2), _own(x, weight))
 
 
 def _input_gradient(g: Tensor, weight: Tensor, out: Tensor | None) -> Tensor:
