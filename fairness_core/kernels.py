@@ -102,8 +102,8 @@ def compress(
 ) -> bool:
     """The entries of x (S, rows, in) that are not zero, row by row and column by column: those of row n of part s, in
     order, are places row_starts[s, n] to row_starts[s, n + 1] of `columns` (where) and `by_row` (what). False where
-    there is no room for all."""
-    found = 0
+    there is no room for all; that is told after a few rows where it shows by then."""
+    found, seen = 0, 0
     for s in range(x.shape[0]):
         own, ends = x[s], column_starts[s]
         ends[:] = 0
@@ -117,6 +117,9 @@ def compress(
                     columns[found], by_row[found] = i, value
                     ends[i] += 1
                     found += 1
+            seen += own.shape[1]
+            if (found - own.shape[1]) * x.size > seen * columns.size:
+                return False
         row_starts[s, own.shape[0]] = found
         last = found
         for i in range(own.shape[1] - 1, -1, -1):  # each column's own end: from there it is filled backwards

@@ -147,7 +147,8 @@ class Stack:
         if not self.training:
             return h
         keep = torch.stack([torch.rand(h.shape[1:], generator=each, device="cpu") for each in self._streams]) >= p
-        return h * keep.to(h.device) / (1 - p)
+        rows_first = keep.to(h.device).transpose(1, 2).to(h.dtype, memory_format=torch.contiguous_format) / (1 - p)
+        return h * rows_first.transpose(1, 2)  # as h lies in memory
 
     def _normalise(self, h: Tensor, key: str, layer: nn.BatchNorm1d, weights: dict[str, Tensor]) -> Tensor:
         """Batch normalisation of (R, width, rows), each replica by its own rows or, evaluating, its own averages."""
@@ -159,7 +160,7 @@ class Stack:
                 torch.stack([buffers[f"{key}running_{name}"] for buffers in self.buffers]) for name in ("mean", "var")
             )
         scale = weights[f"{key}weight"] * torch.rsqrt(variance + layer.eps)
-        return h * scale.unsqueeze(2) + (weights[f"{key}bias"] - mean * scale).unsqueeze(2)
+        return torch.addcmul((weights[f"{key}bias"] - mean * scale).unsqueeze(2), h, scale.unsqueeze(2))
 
     def _remember(self, key: str, layer: nn.BatchNorm1d, mean: Tensor, variance: Tensor) -> None:
         momentum = 0.1 if layer.momentum is None else layer.momentum
