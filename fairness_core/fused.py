@@ -86,10 +86,11 @@ class NonZeros(NamedTuple):
 
 def nonzeros(x: Tensor, weight: Tensor) -> NonZeros | None:
     """What is not zero in rows x (rows, in) or (R, rows, in), if that is little, as in one-hot columns: the product
-    with `weight` (R, out, in) and its gradient then go through that alone. None where a matrix product is faster."""
-    if x.shape[-1] < SPARSE or weight.shape[0] * weight.shape[1] < WIDE or not compiled(x):
+    with `weight` (R, out, in) and its gradient then go through that alone. None where a matrix product is faster, as
+    it is where rows would first have to be laid one after the other."""
+    if x.shape[-1] < SPARSE or weight.shape[0] * weight.shape[1] < WIDE or not (compiled(x) and x.is_contiguous()):
         return None
-    parts = x.contiguous().view(-1, *x.shape[-2:])
+    parts = x.view(-1, *x.shape[-2:])
     starts = (torch.empty(len(parts), size + 1, dtype=torch.int32) for size in x.shape[-2:])
     room = x.numel() // SPARSE
     by_row, by_column = (

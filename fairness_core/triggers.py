@@ -63,9 +63,9 @@ class Trigger:
         """
         replicas = len(k)
         if x.dim() < 4:
-            own = x.t().expand(replicas, -1, -1) if x.dim() == 2 else x.expand(replicas, -1, -1)
-            columns = k.unsqueeze(1) == torch.arange(self.n).unsqueeze(1)
-            return torch.cat([own, columns.to(x.dtype)], 1)
+            own = (x if x.dim() == 2 else x.transpose(1, 2)).expand(replicas, -1, -1)
+            columns = k.unsqueeze(2) == torch.arange(self.n)
+            return torch.cat([own, columns.to(x.dtype)], 2).transpose(1, 2)
         stamped = x.expand(replicas, *x.shape[-4:]).clone(memory_format=torch.contiguous_format)
         for one in range(self.n + 1):
             rows = k == one
