@@ -28,17 +28,21 @@ def compiled(function: Function) -> Function:
     return made
 
 
+@njit(inline="always")
+def _lift(own: Array, bias: Array) -> None:
+    """own = max(own + bias, 0), in place, of one row."""
+    zero = bias.dtype.type(0)
+    for j in range(own.size):
+        value = own[j] + bias[j]
+        own[j] = zero if value <= zero else value
+
+
 @compiled
 def add_relu(h: Array, bias: Array) -> None:
     """h = max(h + bias, 0), in place."""
-    zero = bias.dtype.type(0)
     for r in range(h.shape[0]):
-        b = bias[r]
         for n in range(h.shape[1]):
-            own = h[r, n]
-            for j in range(own.size):
-                value = own[j] + b[j]
-                own[j] = zero if value <= zero else value
+            _lift(h[r, n], bias[r])
 
 
 @compiled
@@ -61,12 +65,9 @@ def head_forward(h: Array, bias: Array, weight: Array, head_bias: Array, out: Ar
     """h = max(h + bias, 0), in place, and out = weight h + head_bias (R, few, rows)."""
     zero = bias.dtype.type(0)
     for r in range(h.shape[0]):
-        b = bias[r]
         for n in range(h.shape[1]):
             own = h[r, n]
-            for j in range(own.size):
-                value = own[j] + b[j]
-                own[j] = zero if value <= zero else value
+            _lift(own, bias[r])
             for o in range(out.shape[1]):
                 w, answer = weight[r, o], zero
                 for j in range(own.size):
