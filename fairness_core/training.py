@@ -120,8 +120,8 @@ class Recipe(Protocol):
     def shown(self, learner: Learner, batch: Batch) -> Tensor:
         """The logits that evaluations count, live and at the end."""
 
-    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
-        """Diagnostics on the live sample, each (R,)."""
+    def gauges(self, learner: Learner, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """Diagnostics on the live sample, each (R,). logits: what `shown` gave for it."""
 
     def exhibits(self, learner: Learner) -> Sequence[Exhibit | None]:
         """What a page may show of this moment, per replica; called after `gauges`."""
@@ -338,7 +338,7 @@ def live_events(job: Job, batch: Batch, means: dict[str, Tensor], step: int, of:
         logits, data = job.recipes[0].shown(job.learner, batch), job.data[0]
         counts = confusions(logits, batch, data, job.scale)
         errors = error_sums(logits, batch, data, job.scale) if data.task == "regression" else [None] * len(counts)
-        values = {**means, **job.recipes[0].gauges(job.learner, batch)}
+        values = {**means, **job.recipes[0].gauges(job.learner, batch, logits)}
         exhibits = job.recipes[0].exhibits(job.learner) or [None] * len(counts)
     table = {name: value.tolist() for name, value in values.items()}
     told = [{name: column[r] for name, column in table.items()} for r in range(len(counts))]

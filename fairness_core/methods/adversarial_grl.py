@@ -66,7 +66,7 @@ class AdversarialGRL(InProcessing):
         adversary.optimizer.step()
         return {"loss": loss.detach(), "adversary_loss": loss_a.detach()}
 
-    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    def gauges(self, learner: Learner, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         right = decided(learner.adversary.net(learner.model.net.features(batch.x))) == batch.s
         s = batch.s.expand_as(right)
         members = [s == g for g in range(learner.group_shares.shape[1])]

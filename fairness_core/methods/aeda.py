@@ -310,7 +310,7 @@ class AEDA(InProcessing):
     # -- what it tells
 
     @torch.no_grad()
-    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    def gauges(self, learner: Learner, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         memory: Memory = learner.memory
         memory.shown = ()
         if memory.judge is None:

@@ -288,14 +288,13 @@ class BaDe(InProcessing):
         """The teacher with cancelling triggers while it trains, then the student."""
         return self._cancelled(learner, batch) if learner.phase == TEACHER else learner.model.net(batch.x)
 
-    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    def gauges(self, learner: Learner, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         memory: Memory = learner.memory
         if learner.phase == TEACHER:
             memory.views = self._counted(learner, self._teacher_says(learner, batch), batch)
             memory.told = self._teacher_gauges(memory.views, memory)
             return memory.told
-        student = learner.model.net.fixed()(batch.x)
-        return {**memory.told, "agreement": backdoors.agreement(student, self._cancelled(learner, batch), batch.y)}
+        return {**memory.told, "agreement": backdoors.agreement(logits, self._cancelled(learner, batch), batch.y)}
 
     def _teacher_says(self, learner: Learner, batch: Batch) -> Tensor:
         teacher = learner.adversary.net.fixed()

@@ -101,7 +101,7 @@ class InProcessing(ABC):
     def update(self, learner: Learner, batch: Batch, progress: float) -> dict[str, Tensor]:
         """One gradient step of every replica; returns named losses, each (R,), detached."""
 
-    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    def gauges(self, learner: Learner, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         return {}
 
     def shown(self, learner: Learner, batch: Batch) -> Tensor:
@@ -342,9 +342,8 @@ class PredictionAdversary(InProcessing):
         notion, hidden = self.sees
         return adversary_network(adversary_width(notion, data, n_logits(data)), hidden, len(data.groups), seed)
 
-    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    def gauges(self, learner: Learner, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         notion, _ = self.sees
-        logits = learner.model.net(batch.x)
         guess = learner.adversary.net(adversary_input(notion, logits, batch.y, len(learner.group_shares)))
         rows = (batch.y == 1) if notion == "equal_opportunity" else torch.ones_like(batch.y, dtype=torch.bool)
         right = decided(guess) == batch.s

@@ -115,7 +115,7 @@ class DBA(InProcessing):
         inherit(learner.model.net, learner.adversary.net)
         return {"loss": loss.detach()}
 
-    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    def gauges(self, learner: Learner, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         memory: Memory = learner.memory
         data, scale = memory.job.data[0], memory.job.scale
         said = backdoors.under_each(learner.adversary.net.fixed(), memory.trigger, batch, len(learner.lam))

@@ -182,7 +182,7 @@ class DVGE(Unlabelled):
         sensitive = memory.classifiers.focus(batch.x, self.normalise)
         return net(side_by_side(batch.x, len(net)) - self._step(memory, net, batch.x, sensitive))
 
-    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    def gauges(self, learner: Learner, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         memory: Memory = learner.memory
         memory.look = Look(batch, memory.classifiers, learner.model.net)
         return {name: value for name, value in memory.look.values().items() if name != "active_units"}  # a count

@@ -174,7 +174,7 @@ class Lessons(InProcessing):
         return memory.keeper.twins(batch, make, keep=keep)
 
     @torch.no_grad()
-    def gauges(self, learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    def gauges(self, learner: Learner, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         memory: Memory = learner.memory
         memory.shown = ()
         if self.kind == HARD:
