@@ -8,7 +8,7 @@ the sweep that is timed takes one, as Fairlearn does. Fairlearn (torch back end)
 strengths mean different things, so fronts are compared by what they reach: for each Fairlearn α, our λ is the one of
 best mean accuracy among those whose mean demographic parity difference is no larger, chosen on the validation split;
 both are then read on the test split. Its gap is mostly smaller than theirs; at the very same gap lies what a coin makes
-of that λ and the next (our_accuracy_by_coin: every person's decision is one model's or the other's).
+of two λ, one to either side (our_accuracy_by_coin: every person's decision is one model's or the other's).
 
 Speed: seconds per trained model of the whole sweep, of our own runs trained one after the other, and of Fairlearn,
 interleaved so that a change of the machine's pace meets all alike. peak_fraction is the network's products divided by
@@ -162,6 +162,7 @@ def beside(ours: pd.DataFrame, theirs: list[dict[str, float]], data: Dataset) ->
                 "our_lam": best["lam"],
                 "our_accuracy": float(best["test_performance"]),
                 "our_gap": float(best["test_gap"]),
+                "our_lam_by_coin": coin["lam"],
                 "our_accuracy_by_coin": float(coin["test_performance"]),
                 "our_gap_by_coin": float(coin["test_gap"]),
             }
@@ -169,11 +170,12 @@ def beside(ours: pd.DataFrame, theirs: list[dict[str, float]], data: Dataset) ->
     return rows
 
 
-def mixed(low: dict[str, Any], high: dict[str, Any], gap: float) -> dict[str, float]:
-    """What a coin makes of two of our points: of the two groups' selection rates all is linear, and so is accuracy."""
+def mixed(low: dict[str, Any], high: dict[str, Any], gap: float) -> dict[str, Any]:
+    """What a coin makes of two of our points: selection rates and accuracy are linear in its chances, so the gap of two
+    groups is at most what is said here."""
     share = (gap - low["validation_gap"]) / (high["validation_gap"] - low["validation_gap"])
     names = [f"{split}_{what}" for split in ("validation", "test") for what in ("performance", "gap")]
-    return {name: (1 - share) * low[name] + share * high[name] for name in names}
+    return {name: (1 - share) * low[name] + share * high[name] for name in names} | {"lam": [low["lam"], high["lam"]]}
 
 
 def say(text: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fairness_core import fused
 from fairness_core.dense import Layer, Workspace, chain, dense
 from fairness_core.evaluation import evaluating
 from fairness_core.models import Classifier
@@ -200,6 +201,27 @@ def test_dense_matches_the_formula() -> None:
     torch.manual_seed(0)
     weight, x = torch.randn(2, 3, 4), torch.randn(6, 4)
     assert torch.allclose(dense(x, weight), torch.einsum("roi,ni->rno", weight, x), atol=1e-6)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_rows_shared_by_many_replicas_are_multiplied_right(zeros: bool) -> None:
+    torch.manual_seed(0)
+    sizes = (12, 70, 6)  # four replicas of 70 are enough to look for zeros
+    exact = Stack([net.double() for net in networks(4, sizes)])
+    single = Stack([exact.network(r) for r in range(4)])
+    x, weights = torch.randn(31, 12), torch.randn(4, 1, 31)
+    x = x * (torch.arange(12) == torch.arange(31).unsqueeze(1) % 12) if zeros else x
+    assert (fused.nonzeros(x, single.leaves[0]) is not None) == zeros
+    for step in range(2):  # the second finds its workspace used
+        for stack, cast in ((exact, x.double()), (single, x)):
+            (stack(cast * (step + 1)) * weights).sum().backward()
+    with torch.no_grad():
+        assert torch.allclose(single(x), exact(x.double()).float(), atol=1e-5)
+    for name, p in single.parameters.items():
+        wanted = exact.parameters[name].grad
+        assert p.grad is not None
+        assert wanted is not None
+        assert torch.allclose(p.grad, wanted.float(), rtol=1e-4, atol=1e-4), name
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
